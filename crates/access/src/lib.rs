@@ -1,0 +1,1 @@
+//! The doors: tokens, identities, and who may do what.

@@ -1,0 +1,1 @@
+//! The ears: watchers, their cursors, and the transports they listen on.

@@ -1,0 +1,1 @@
+//! The hands: dispatch, leases, timers and worker sessions around the pure engine.

@@ -1,0 +1,2 @@
+//! The rushes program.
+fn main() {}

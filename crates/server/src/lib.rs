@@ -1,0 +1,1 @@
+//! The house: HTTP surface, artifacts, configuration, metrics and the wiring of all parts.

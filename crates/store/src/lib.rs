@@ -1,0 +1,1 @@
+//! The memory: the durable event log, the generations and the queue.

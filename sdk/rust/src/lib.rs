@@ -1,0 +1,1 @@
+//! The Rushes SDK for Rust: write a worker, or watch and submit generations.

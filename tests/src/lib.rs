@@ -1,0 +1,1 @@
+//! Black-box tests over the wire, and the house rules as tests.
