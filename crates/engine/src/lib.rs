@@ -1,1 +1,26 @@
 //! The rules: a pure machine that decides what may happen to a generation.
+//!
+//! ```text
+//! decide(state, context, command, now) -> events, or a refusal
+//! evolve(state, event) -> state            a generation is a fold over its events
+//! project(state) -> the queue's columns
+//! ```
+//! No I/O, no clock, no randomness, no async: time and random bits are arguments, so the same input always gives the
+//! same output. What is not in a generation (limits, breakers, pauses) comes in as [`Context`].
+
+mod command;
+mod decide;
+mod event;
+mod evolve;
+mod progress;
+mod project;
+mod refusal;
+mod state;
+
+pub use command::{Action, Command, Context, Grant, Loss, Submit};
+pub use decide::decide;
+pub use event::{Event, Fact};
+pub use evolve::evolve;
+pub use project::{Projection, QueuePlace, project};
+pub use refusal::Refusal;
+pub use state::{Holder, Phase, StageState, State};

@@ -1,0 +1,203 @@
+//! What may be asked of a generation, by clients, workers and timers.
+
+use std::sync::Arc;
+
+use protocol::{
+    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, UserId, WorkerId,
+    http::{Priority, Report},
+    worker::{Artifact, FailureKind},
+};
+use serde_json::Value;
+
+/// One command, with the id that makes a repeat harmless.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Events are called `<id>.<n>`.
+    pub id: CommandId,
+    /// What is asked.
+    pub action: Action,
+}
+
+/// What lies outside the generation and yet matters to a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Random bits for jitter; drawn by the caller so that the decision stays a function.
+    pub random: u64,
+}
+
+/// A new generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submit {
+    /// Its id.
+    pub generation: GenerationId,
+    /// Who owns it.
+    pub owner: UserId,
+    /// The owner's customer.
+    pub tenant: TenantId,
+    /// Constant across everything it causes.
+    pub causal: CausalId,
+    /// Its pipeline, whole: a later definition does not change a running generation.
+    pub pipeline: Arc<Pipeline>,
+    /// What to make; already checked against the pipeline's schema.
+    pub input: Metadata,
+    /// How soon.
+    pub priority: Priority,
+    /// The client's own facts, repeated in `metadata.client`.
+    pub client: Option<Metadata>,
+    /// Which generation it retries.
+    pub retry_of: Option<GenerationId>,
+    /// Finished artifacts it shares with the one it retries, and the stage to start at because of them.
+    pub kept: Vec<(StageName, Artifact)>,
+}
+
+/// A worker accepted an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The new right.
+    pub lease: LeaseId,
+    /// Who gets it.
+    pub worker: WorkerId,
+    /// The worker's process.
+    pub instance: String,
+    /// The node that grants.
+    pub node: String,
+    /// The user id of the token the worker came with: a lease is bound to it.
+    pub bearer: UserId,
+}
+
+/// Why a lease ended without the worker saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Silent for 30 s, or gone for 10 s after its socket closed, or a new instance of the same worker came.
+    WorkerLost,
+    /// Progress stood still for the stage's bound.
+    Stalled,
+    /// The stage took longer than its bound.
+    TimedOut,
+    /// It was told to cancel and did not within the grace.
+    CancelGraceOver,
+    /// The worker lived in this process and went with it at a restart; burns no attempt.
+    Released,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Client: make this.
+    Submit(Box<Submit>),
+    /// Dispatcher: a worker accepted; the fence grows by one.
+    Grant(Grant),
+    /// Worker: how far the stage is, in per cent of the stage.
+    Progress {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Which stage.
+        stage: StageName,
+        /// 0 to 100 of the stage.
+        progress: f64,
+        /// A sentence for people.
+        message: Option<String>,
+        /// Facts beside it.
+        metadata: Option<Metadata>,
+    },
+    /// Worker: the stage ended well; the next stage of the run starts in the same commit.
+    StageCompleted {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Which stage.
+        stage: StageName,
+        /// Facts for later stages.
+        outputs: Option<Metadata>,
+    },
+    /// Worker: a line worth keeping; its metadata stays visible.
+    Log {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// A sentence for people.
+        message: String,
+        /// Facts beside it.
+        metadata: Option<Metadata>,
+    },
+    /// Worker: a file was uploaded and is announced.
+    Artifact {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Which file.
+        artifact: Artifact,
+    },
+    /// Worker: a point to go on from.
+    Checkpoint {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// A kept file that holds it.
+        artifact: Option<protocol::ArtifactName>,
+        /// Or the point itself.
+        data: Option<Value>,
+    },
+    /// Worker: a slot of this pool is free although the run goes on.
+    Release {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Which pool.
+        pool: PoolName,
+    },
+    /// Worker: the run is done; completes its last stage.
+    Done {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Facts for the terminal event or for later runs.
+        outputs: Metadata,
+    },
+    /// Worker: the run failed.
+    Fail {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+        /// Decides whether it is tried again.
+        kind: FailureKind,
+        /// For programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// Worker: gives the run back; no attempt is burned.
+    HandBack {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// Timer: the lease ended without the worker saying so.
+    Lose {
+        /// Which fence is meant; another one is refused.
+        fence: Fence,
+        /// Why.
+        loss: Loss,
+    },
+    /// Client: stop it. After the end: answered with the end, no event.
+    Cancel {
+        /// For people; empty means by its owner.
+        reason: String,
+    },
+    /// Client: change its place in the queue.
+    Prioritize(Priority),
+    /// Producer outside: only for the external pipeline.
+    Report(Box<Report>),
+    /// Timer: an external producer has been silent for too long.
+    ExternalStalled,
+}

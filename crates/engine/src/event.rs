@@ -1,0 +1,152 @@
+//! An event as the engine makes it: what a screen shows, and the fact the state is folded from.
+
+use std::sync::Arc;
+
+use protocol::{
+    ArtifactName, Attempt, Fence, GenerationId, LeaseId, Metadata, Pipeline, StageName, State, Timestamp, UserId, WorkerId,
+    http::Priority,
+    worker::{Artifact, FailureKind},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One event. `show` is complete for a screen, `fact` for the fold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What watchers see. Its sequence is what it will be if it is committed next.
+    pub show: protocol::Event,
+    /// What happened, for [`crate::evolve`].
+    pub fact: Fact,
+}
+
+/// What happened, without what a screen needs. Stored beside the event; old facts must stay readable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// Submitted.
+    Accepted {
+        /// The whole definition.
+        pipeline: Arc<Pipeline>,
+        /// What to make.
+        input: Metadata,
+        /// How soon.
+        priority: Priority,
+        /// The client's own facts.
+        client: Option<Metadata>,
+        /// Which generation it retries.
+        retry_of: Option<GenerationId>,
+        /// Finished artifacts shared with it.
+        kept: Vec<(StageName, Artifact)>,
+    },
+    /// A worker got the run; its first stage begins.
+    Granted {
+        /// The right.
+        lease: LeaseId,
+        /// Its fence.
+        fence: Fence,
+        /// Who has it.
+        worker: WorkerId,
+        /// Its process.
+        instance: String,
+        /// The node that granted.
+        node: String,
+        /// Whose token the lease is bound to.
+        bearer: UserId,
+        /// Which stage begins.
+        stage: StageName,
+    },
+    /// The next stage of the same run begins.
+    StageStarted {
+        /// Which one.
+        stage: StageName,
+    },
+    /// The stage moved on.
+    Progressed {
+        /// 0 to 100 of the stage.
+        progress: f64,
+    },
+    /// The stage ended well.
+    StageCompleted {
+        /// Which one.
+        stage: StageName,
+        /// Facts for later stages.
+        outputs: Option<Metadata>,
+    },
+    /// A try of the stage ended badly.
+    StageFailed {
+        /// Which one.
+        stage: StageName,
+        /// How.
+        kind: FailureKind,
+        /// For programs.
+        code: String,
+        /// For people.
+        message: String,
+        /// Does it count against the stage's retries?
+        burned: bool,
+    },
+    /// Waits for its next run: after a stage of another pool, a retry, a hand-back.
+    Queued {
+        /// At which stage it goes on.
+        stage: StageName,
+        /// Not before.
+        not_before: Timestamp,
+    },
+    /// The worker gave it back.
+    HandedBack,
+    /// The client changed its place.
+    Prioritized {
+        /// The new one.
+        priority: Priority,
+    },
+    /// A line worth keeping.
+    Logged {
+        /// Facts that stay visible.
+        metadata: Option<Metadata>,
+    },
+    /// A file was kept.
+    Kept {
+        /// In which stage.
+        stage: StageName,
+        /// Which file.
+        artifact: Artifact,
+    },
+    /// A point to go on from.
+    Checkpointed {
+        /// In which stage.
+        stage: StageName,
+        /// A kept file.
+        artifact: Option<ArtifactName>,
+        /// Or the point itself.
+        data: Option<Value>,
+    },
+    /// A slot is free although the run goes on.
+    Released {
+        /// Of which pool.
+        pool: protocol::PoolName,
+    },
+    /// Somebody asked it to stop.
+    CancelRequested {
+        /// For people.
+        reason: String,
+        /// When the grace of a running worker ends.
+        grace_until: Timestamp,
+    },
+    /// An external producer said something.
+    Reported {
+        /// Per cent of the whole.
+        progress: f64,
+        /// The producer's word.
+        status: String,
+    },
+    /// The end.
+    Ended {
+        /// Which one.
+        state: State,
+    },
+    /// Attempt numbers live in the show; nothing else of it matters to the fold.
+    Noted {
+        /// For people.
+        attempt: Attempt,
+    },
+}

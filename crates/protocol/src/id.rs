@@ -1,0 +1,288 @@
+//! Textual identities. Each is its own type, checked when it enters, cheap to clone, and never empty.
+//!
+//! Numbers that count or order things live in [`crate::number`]; positions in [`crate::position`].
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use data_encoding::BASE32HEX_NOPAD;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{limits, number::Timestamp};
+
+/// Why a text is not an id of the wanted kind. Never retry with the same text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidId {
+    /// What was expected, for example `generation id`.
+    pub kind: &'static str,
+    /// The rule that was broken, in words a caller can act on.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a {}: {}", self.kind, self.rule)
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $allowed:path, $rule:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and takes it as an id.
+            ///
+            /// # Errors
+            /// [`InvalidId`] names the rule that `text` breaks.
+            pub fn new(text: impl Into<Arc<str>>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                if $allowed(&text) { Ok(Self(text)) } else { Err(InvalidId { kind: $kind, rule: $rule }) }
+            }
+
+            /// The id as it travels on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(&*text).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "description": $rule})
+            }
+        }
+    };
+}
+
+fn is_public_id(text: &str) -> bool {
+    (1..=limits::ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn is_file_name(text: &str) -> bool {
+    (1..=limits::ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && !text.bytes().all(|b| b == b'.')
+}
+
+fn is_command_id(text: &str) -> bool {
+    (1..=limits::ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
+}
+
+/// Identities of other systems (users, tenants, workers) are theirs to choose: any printable text of bounded length.
+fn is_foreign_id(text: &str) -> bool {
+    (1..=limits::ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+text_id!(
+    /// One generation: a request for a film and everything that happens to it.
+    GenerationId, "generation id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// One durable event; doubles as its idempotency key.
+    EventId, "event id", is_command_id, "1 to 128 letters, digits, `_`, `-`, `.` or `:`"
+);
+text_id!(
+    /// One command of a client, worker or timer. Events it causes are called `<command>.<n>`.
+    CommandId, "command id", is_command_id, "1 to 128 letters, digits, `_`, `-`, `.` or `:`"
+);
+text_id!(
+    /// What a client calls a request on a live connection, to find its answer again.
+    RequestId, "request id", is_command_id, "1 to 128 letters, digits, `_`, `-`, `.` or `:`"
+);
+text_id!(
+    /// Constant across everything one request caused; the correlation id of its first hop.
+    CausalId, "causal id", is_foreign_id, "1 to 128 printable characters"
+);
+text_id!(
+    /// Who owns a generation, as the identity provider names them.
+    UserId, "user id", is_foreign_id, "1 to 128 printable characters"
+);
+text_id!(
+    /// The customer an owner belongs to; `default` where nobody says.
+    TenantId, "tenant id", is_foreign_id, "1 to 128 printable characters"
+);
+text_id!(
+    /// A worker, as it names itself in `hello`.
+    WorkerId, "worker id", is_foreign_id, "1 to 128 printable characters"
+);
+text_id!(
+    /// Workers that can run the same stages.
+    PoolName, "pool name", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// A stage of a pipeline.
+    StageName, "stage name", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// A pipeline: ordered stages with a version.
+    PipelineName, "pipeline name", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// A kept file of a generation. Never a path.
+    ArtifactName, "artifact name", is_file_name, "1 to 128 letters, digits, `.`, `_` or `-`, not only dots"
+);
+text_id!(
+    /// An uploaded input file, `upl_…`.
+    FileId, "file id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// One offer of a run to one worker.
+    OfferId, "offer id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// The right to run: 128 random bits in base32, bound to one worker's token.
+    LeaseId, "lease id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+
+/// Sixteen bytes of UUIDv7 (RFC 9562): milliseconds first, so that ids sort by the time they were made.
+#[must_use]
+pub fn uuid_v7(at: Timestamp, random: [u8; 10]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&at.0.to_be_bytes()[2..]);
+    bytes[6..].copy_from_slice(&random);
+    bytes[6] = (bytes[6] & 0x0f) | 0x70;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    bytes
+}
+
+/// Lower-case base32hex, which keeps the order of the bytes.
+fn base32(bytes: &[u8]) -> String {
+    BASE32HEX_NOPAD.encode(bytes).to_ascii_lowercase()
+}
+
+impl GenerationId {
+    /// A new id, `gen_` and a UUIDv7 in base32.
+    #[must_use]
+    pub fn generate(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(format!("gen_{}", base32(&uuid_v7(at, random))).into())
+    }
+}
+
+impl FileId {
+    /// A new id, `upl_` and a UUIDv7 in base32.
+    #[must_use]
+    pub fn generate(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(format!("upl_{}", base32(&uuid_v7(at, random))).into())
+    }
+}
+
+impl CommandId {
+    /// A new id for a command that came without one.
+    #[must_use]
+    pub fn generate(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(base32(&uuid_v7(at, random)).into())
+    }
+
+    /// The id of the `n`-th event (from 0) that this command causes.
+    #[must_use]
+    pub fn event(&self, n: usize) -> EventId {
+        EventId(format!("{}.{n}", self.0).into())
+    }
+}
+
+impl CausalId {
+    /// A new id for a request that came without one.
+    #[must_use]
+    pub fn generate(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(base32(&uuid_v7(at, random)).into())
+    }
+}
+
+impl OfferId {
+    /// A new id, `off_` and 80 random bits.
+    #[must_use]
+    pub fn generate(random: [u8; 10]) -> Self {
+        Self(format!("off_{}", base32(&random)).into())
+    }
+}
+
+impl LeaseId {
+    /// A new id of 128 random bits.
+    #[must_use]
+    pub fn generate(random: [u8; 16]) -> Self {
+        Self(base32(&random).into())
+    }
+}
+
+impl TenantId {
+    /// The tenant of a deployment that knows only one: `default`.
+    #[must_use]
+    pub fn fallback() -> Self {
+        Self("default".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generation_ids_sort_by_the_time_they_were_made() {
+        let early = GenerationId::generate(Timestamp(1_000), [255; 10]);
+        let late = GenerationId::generate(Timestamp(1_001), [0; 10]);
+        assert!(early < late);
+        assert_eq!(early.as_str().len(), "gen_".len() + 26);
+        assert!(GenerationId::new(early.as_str()).is_ok());
+    }
+
+    #[test]
+    fn a_path_is_no_artifact_name() {
+        for bad in ["", "a/b", "..", ".", "a\\b", "a b", "ä"] {
+            assert!(ArtifactName::new(bad).is_err(), "{bad:?} was taken");
+        }
+        assert!(ArtifactName::new("film.mp4").is_ok());
+    }
+
+    #[test]
+    fn a_refused_id_names_the_rule() {
+        let refused = serde_json::from_str::<GenerationId>("\"a/b\"").unwrap_err().to_string();
+        assert!(refused.starts_with("not a generation id: 1 to 128 letters"), "{refused}");
+    }
+}

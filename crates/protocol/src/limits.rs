@@ -1,0 +1,112 @@
+//! Every bound with its reason. What happens when one is reached is written where it is enforced, and tested there.
+
+/// Longest id or name, in bytes: a UUID with a prefix fits three times, a path does not.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// Longest prompt, in characters: ten times the longest that image models read.
+pub const PROMPT_CHARS_MAX: usize = 4_000;
+/// Largest `input` object, in bytes of JSON: parameters, not media; media go through uploads.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Largest JSON body of any request: `input` twice over, for escapes and the fields beside it.
+pub const BODY_BYTES_MAX: usize = 128 * 1024;
+/// Largest `metadata` of one event or submission, in bytes of JSON: it is repeated to each watcher.
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
+/// Longest `message` of an event, in bytes: a line under a progress bar.
+pub const MESSAGE_BYTES_MAX: usize = 1024;
+/// Longest `Idempotency-Key`, in bytes: the draft standard's examples are UUIDs.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Largest artifact or upload, in bytes: ten minutes of 4K at 50 Mbit/s.
+pub const ARTIFACT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Most artifacts of one generation: a film, its thumbnail, kept inputs of every stage, with room.
+pub const ARTIFACTS_MAX: usize = 64;
+
+/// Most durable events of one generation: two hours of progress at ten a second come to 72,000; beyond it progress is dropped, edges are not.
+pub const EVENTS_PER_GENERATION_MAX: u64 = 100_000;
+/// Most events a page holds: 256 events are about 100 KB, two reads of the log's cache.
+pub const PAGE_EVENTS_MAX: usize = 256;
+/// Most generations a list page holds.
+pub const PAGE_GENERATIONS_MAX: usize = 200;
+
+/// Most events a tail keeps in memory per generation; older ones are read from the log.
+pub const TAIL_EVENTS_MAX: usize = 256;
+/// Most bytes of events a tail keeps in memory per generation.
+pub const TAIL_EVENTS_BYTES_MAX: usize = 256 * 1024;
+/// Most preview frames a tail keeps: the player starts at 5 to 10.
+pub const TAIL_FRAMES_MAX: usize = 16;
+/// Most bytes of preview frames a tail keeps.
+pub const TAIL_FRAMES_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes gathered into one write: the socket buffer of a default Linux.
+pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest preview picture with its header: a 480p WebP is 20 to 40 KB.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest client message before it authenticated, in bytes: provider tokens pass 1 KB, so the first dialect's limit cannot hold here.
+pub const MESSAGE_BYTES_BEFORE_AUTHENTICATION_MAX: usize = 8 * 1024;
+/// Largest client message after authentication on `/ws` and `/`, in bytes: the first dialect's own limit.
+pub const MESSAGE_BYTES_FIRST_DIALECT_MAX: usize = 1024;
+/// Largest client message after authentication on `/v1/live`, in bytes: a prompt of 4,000 characters with its parameters.
+pub const MESSAGE_BYTES_LIVE_MAX: usize = 32 * 1024;
+/// Largest text message of a worker, in bytes: a checkpoint's data and a registered pipeline fit.
+pub const MESSAGE_BYTES_WORKER_MAX: usize = 512 * 1024;
+/// Largest inline checkpoint, in bytes of JSON; larger ones are artifacts.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+
+/// A socket that has not authenticated by then is told so and closed with 4001, in milliseconds.
+pub const AUTHENTICATION_TIMEOUT_MS: u64 = 10_000;
+/// Between two server pings, in milliseconds.
+pub const PING_INTERVAL_MS: u64 = 30_000;
+/// A socket whose last sign of life is older is dropped, in milliseconds.
+pub const PONG_AGE_MAX_MS: u64 = 45_000;
+/// Subscriptions and unsubscriptions per minute and connection; beyond it an `error` answers.
+pub const SUBSCRIBES_PER_MINUTE: u32 = 300;
+/// Subscriptions and unsubscriptions a connection may make at once.
+pub const SUBSCRIBES_BURST: u32 = 120;
+/// Most subscriptions one connection holds: a page of thumbnails, twice.
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 512;
+/// Longest `Prefer: wait`, in seconds: below the idle timeouts of common proxies (30 s and up).
+pub const LONG_POLL_WAIT_MAX_S: u64 = 25;
+/// Between two comment lines on a silent SSE stream, in milliseconds.
+pub const SSE_KEEP_ALIVE_MS: u64 = 15_000;
+/// A watcher whose socket takes nothing for so long is disconnected, in milliseconds.
+pub const WATCHER_STALL_MAX_MS: u64 = 60_000;
+
+/// Between two worker heartbeats, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 2_000;
+/// A worker silent for so long gets no offers, in milliseconds: the third document's lease window.
+pub const CAPACITY_WINDOW_MS: u64 = 5_000;
+/// A lease silent for so long is lost, in milliseconds.
+pub const LEASE_SILENCE_MAX_MS: u64 = 30_000;
+/// A lease whose worker's socket closed is lost after so long, in milliseconds: a living worker is back within a second or two.
+pub const LEASE_AFTER_CLOSE_MS: u64 = 10_000;
+/// An offer that is neither accepted nor declined by then is withdrawn, in milliseconds.
+pub const OFFER_TIMEOUT_MS: u64 = 5_000;
+/// A run whose inputs are in one worker's memory is offered only to it for so long, in milliseconds.
+pub const AFFINITY_MS: u64 = 2_000;
+/// A worker that was told to cancel has so long before its lease is revoked, in milliseconds.
+pub const CANCEL_GRACE_MS: u64 = 10_000;
+/// Offers a worker may get between two heartbeats: the third document's `maxTokensPerWorker`.
+pub const TOKENS_MAX: u32 = 10;
+/// Most slots a worker may claim in one pool.
+pub const SLOTS_MAX: u32 = 256;
+/// Progress of one lease is written at most so often, in milliseconds; what comes between replaces what waits.
+pub const PROGRESS_INTERVAL_MS: u64 = 100;
+/// First wait before a retry, in milliseconds; it doubles, with full jitter.
+pub const RETRY_BASE_MS: u64 = 200;
+/// Longest wait before a retry, in milliseconds.
+pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
+/// Retries of a stage after its first attempt.
+pub const RETRIES_DEFAULT: u32 = 3;
+/// Most stages of a pipeline.
+pub const STAGES_MAX: usize = 32;
+/// A finished generation leaves memory after so long, in milliseconds.
+pub const FINISHED_IN_MEMORY_MS: u64 = 600_000;
+
+/// Most changes in one transaction of the embedded store.
+pub const BATCH_CHANGES_MAX: usize = 256;
+/// Most bytes of events in one transaction of the embedded store.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Most changes waiting for the store's writer; beyond it callers wait.
+pub const COMMIT_QUEUE_MAX: usize = 4_096;
+/// Most unfinished generations of one owner, so that one user cannot fill the queue.
+pub const UNFINISHED_PER_OWNER_MAX: usize = 1_000;

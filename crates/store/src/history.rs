@@ -1,0 +1,142 @@
+//! The read half of a store: what watchers and pages need. Reads are short; a page is one read.
+
+use async_trait::async_trait;
+use protocol::{ArtifactName, Epoch, Event, FileId, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId};
+
+use crate::{change::Row, queue::Queued};
+
+/// Why a read gave nothing. Safe to repeat.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// No answer from the store.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// An event with its sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// What watchers see, `sequence` assigned.
+    pub event: Event,
+    /// What only the engine reads.
+    pub fact: Vec<u8>,
+}
+
+/// A generation's latest state, enough to answer whether somebody may see it and what it looks like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Its newest event; its sequence is the head.
+    pub event: Event,
+    /// The oldest event still in the log; watchers behind it get a snapshot.
+    pub oldest: Sequence,
+}
+
+/// A generation with its columns, as lists show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// Which one.
+    pub generation: GenerationId,
+    /// Its columns as of the last stage edge.
+    pub row: Row,
+    /// Its newest event.
+    pub latest: Event,
+}
+
+/// Which generations a list shows. Empty shows all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this owner's.
+    pub owner: Option<UserId>,
+    /// Only this tenant's.
+    pub tenant: Option<TenantId>,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only those that have not ended.
+    pub unfinished: bool,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListPage {
+    /// The rows.
+    pub rows: Vec<Listed>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<u64>,
+}
+
+/// A kept file of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its name.
+    pub name: ArtifactName,
+    /// Bytes.
+    pub size: u64,
+    /// Hex SHA-256, which names the blob.
+    pub sha256: String,
+    /// When it was uploaded.
+    pub at: Timestamp,
+}
+
+/// An uploaded input file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Which one.
+    pub file: FileId,
+    /// Whose.
+    pub owner: UserId,
+    /// Whose customer.
+    pub tenant: TenantId,
+    /// Bytes.
+    pub size: u64,
+    /// Hex SHA-256, which names the blob.
+    pub sha256: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The read half of a store. Each method fails only with [`StoreError`], when the store cannot answer now.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// The identity of this history.
+    fn epoch(&self) -> Epoch;
+
+    /// Events after `after`, oldest first, at most `limit`.
+    async fn events_after(&self, generation: &GenerationId, after: Sequence, limit: usize)
+    -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The latest state; `None` for an unknown generation.
+    async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError>;
+
+    /// The heads of many, unknown ones left out: how a receiver finds what a bus lost.
+    async fn heads(&self, generations: &[GenerationId]) -> Result<Vec<(GenerationId, Sequence)>, StoreError>;
+
+    /// One generation with its columns.
+    async fn get(&self, generation: &GenerationId) -> Result<Option<Listed>, StoreError>;
+
+    /// A page of generations, newest first, from `cursor` (an earlier page's `next`).
+    async fn list(&self, filter: &Filter, cursor: Option<u64>, limit: usize) -> Result<ListPage, StoreError>;
+
+    /// How many match, counted up to `limit`.
+    async fn count(&self, filter: &Filter, limit: usize) -> Result<usize, StoreError>;
+
+    /// The queue of `pool` in the order of claiming, at most `limit`, with those not yet eligible last.
+    async fn queue(&self, pool: &PoolName, limit: usize) -> Result<Vec<Queued>, StoreError>;
+
+    /// Pools with waiting work: how much, and when the oldest was submitted.
+    async fn depth(&self) -> Result<Vec<(PoolName, u64, Timestamp)>, StoreError>;
+
+    /// A kept file.
+    async fn artifact(&self, generation: &GenerationId, name: &ArtifactName) -> Result<Option<Artifact>, StoreError>;
+
+    /// All kept files of a generation, by name.
+    async fn artifacts(&self, generation: &GenerationId) -> Result<Vec<Artifact>, StoreError>;
+
+    /// An uploaded input file.
+    async fn upload(&self, file: &FileId) -> Result<Option<Upload>, StoreError>;
+
+    /// Does the store take writes? What `/readyz` asks.
+    async fn ready(&self) -> Result<(), StoreError>;
+}
