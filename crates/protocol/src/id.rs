@@ -8,7 +8,10 @@ use data_encoding::BASE32HEX_NOPAD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{limits, number::Timestamp};
+use crate::{
+    limits,
+    number::{Fence, Timestamp},
+};
 
 /// Why a text is not an id of the wanted kind. Never retry with the same text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +107,10 @@ fn is_public_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+fn is_lease_id(text: &str) -> bool {
+    text.len() <= limits::LEASE_ID_BYTES_MAX && text.split('-').all(|part| part.is_empty() || is_public_id(part))
+}
+
 fn is_file_name(text: &str) -> bool {
     (1..=limits::ID_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
@@ -177,8 +184,8 @@ text_id!(
     OfferId, "offer id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
 );
 text_id!(
-    /// The right to run: 128 random bits in base32, bound to one worker's token.
-    LeaseId, "lease id", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+    /// The right to run, bound to one worker's token: `<fence>-<128 random bits>-<generation>`.
+    LeaseId, "lease id", is_lease_id, "1 to 256 letters, digits, `_` or `-`"
 );
 
 /// Sixteen bytes of UUIDv7 (RFC 9562): milliseconds first, so that ids sort by the time they were made.
@@ -244,10 +251,20 @@ impl OfferId {
 }
 
 impl LeaseId {
-    /// A new id of 128 random bits.
+    /// A new id: the fence, 128 random bits, and the generation, so that a write finds its generation on any node and
+    /// after any restart. The random part is what makes it a right; the rest is only an address.
     #[must_use]
-    pub fn generate(random: [u8; 16]) -> Self {
-        Self(base32(&random).into())
+    pub fn generate(fence: Fence, random: [u8; 16], generation: &GenerationId) -> Self {
+        Self(format!("{fence}-{}-{generation}", base32(&random)).into())
+    }
+
+    /// Where a write under this lease belongs. Says nothing about whether the lease is good.
+    #[must_use]
+    pub fn address(&self) -> Option<(Fence, GenerationId)> {
+        let mut parts = self.0.splitn(3, '-');
+        let fence = parts.next()?.parse().ok()?;
+        let generation = parts.nth(1)?;
+        Some((Fence(fence), GenerationId::new(generation).ok()?))
     }
 }
 
@@ -270,6 +287,14 @@ mod tests {
         assert!(early < late);
         assert_eq!(early.as_str().len(), "gen_".len() + 26);
         assert!(GenerationId::new(early.as_str()).is_ok());
+    }
+
+    #[test]
+    fn a_lease_says_where_it_belongs() {
+        let generation = GenerationId::new("gen_a-b").unwrap();
+        let lease = LeaseId::generate(Fence(7), [9; 16], &generation);
+        assert_eq!(lease.address(), Some((Fence(7), generation)));
+        assert_eq!(LeaseId::new("nonsense").unwrap().address(), None);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 /// Longest id or name, in bytes: a UUID with a prefix fits three times, a path does not.
 pub const ID_BYTES_MAX: usize = 128;
 
+/// Longest lease id, in bytes: a fence, 26 random characters and the longest generation id.
+pub const LEASE_ID_BYTES_MAX: usize = 256;
+
 /// Longest prompt, in characters: ten times the longest that image models read.
 pub const PROMPT_CHARS_MAX: usize = 4_000;
 /// Largest `input` object, in bytes of JSON: parameters, not media; media go through uploads.
@@ -70,6 +73,9 @@ pub const LONG_POLL_WAIT_MAX_S: u64 = 25;
 pub const SSE_KEEP_ALIVE_MS: u64 = 15_000;
 /// A watcher whose socket takes nothing for so long is disconnected, in milliseconds.
 pub const WATCHER_STALL_MAX_MS: u64 = 60_000;
+
+/// An external producer silent for so long has failed, in milliseconds: five times the longest stage of the documents.
+pub const EXTERNAL_STALL_MS: u64 = 600_000;
 
 /// Between two worker heartbeats, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;

@@ -1,0 +1,404 @@
+//! The core: inputs in, effects out. No I/O, no clock, no randomness of its own, so that the simulation runs this code.
+//!
+//! It owns every generation in memory, every worker session and every lease. Nothing else writes one. Its parts:
+//! `desk` decides and commits, `dispatch` offers, `sessions` listens to workers, `leases` watches their clocks,
+//! `interest` carries demand from screens to workers and queue positions back.
+
+mod counts;
+mod desk;
+mod dispatch;
+mod interest;
+mod leases;
+mod message;
+mod sessions;
+mod timers;
+
+use std::{collections::HashMap, sync::Arc};
+
+use access::Identity;
+use bus::{Interest, Signal};
+use bytes::Bytes;
+use engine::State;
+use gateway::Outbound;
+use protocol::{
+    CommandId, Event, GenerationId, LeaseId, OfferId, PoolName, Problem, Sequence, Timestamp, UserId, WorkerId, limits,
+    worker::{Artifact, WorkerMessage},
+};
+use store::{Change, Claim, CommitError, Committed, Loaded, Queued, StoreError};
+
+pub use counts::Counts;
+use desk::Entry;
+use dispatch::{Offer, Pool};
+use leases::LeaseClock;
+use sessions::Session;
+pub use sessions::WorkerView;
+use timers::Timers;
+
+use crate::pipelines::Pipelines;
+
+/// Names one worker connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Names one question that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Names one change on its way to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlightId(pub u64);
+
+/// What an operator may set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name, written into leases.
+    pub node: String,
+    /// Leases of this worker are released at start: it lived in the process that ended.
+    pub in_process_worker: Option<WorkerId>,
+    /// May workers bring pipelines?
+    pub worker_pipelines: bool,
+    /// A lease silent for so long is lost, in milliseconds.
+    pub lease_silence_ms: u64,
+    /// A lease whose worker's socket closed is lost after so long, in milliseconds.
+    pub lease_after_close_ms: u64,
+    /// An external producer silent for so long has failed, in milliseconds.
+    pub external_stall_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: "node".to_owned(),
+            in_process_worker: None,
+            worker_pipelines: false,
+            lease_silence_ms: limits::LEASE_SILENCE_MAX_MS,
+            lease_after_close_ms: limits::LEASE_AFTER_CLOSE_MS,
+            external_stall_ms: limits::EXTERNAL_STALL_MS,
+        }
+    }
+}
+
+/// What a client asks of one generation.
+#[derive(Debug)]
+pub enum Ask {
+    /// Make it.
+    Submit {
+        /// What it is.
+        submit: Box<engine::Submit>,
+        /// Makes a repeat harmless.
+        command: CommandId,
+        /// Its `Idempotency-Key`.
+        claim: Option<Claim>,
+    },
+    /// Change it.
+    Command(engine::Command),
+    /// Only look.
+    Read,
+}
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A client asks.
+    Ask {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// Which generation.
+        generation: GenerationId,
+        /// What.
+        ask: Ask,
+    },
+    /// Does `bearer` hold `lease`? Asked before a file is taken.
+    Holds {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// Which generation.
+        generation: GenerationId,
+        /// The lease shown.
+        lease: LeaseId,
+        /// Whose token it was shown with.
+        bearer: UserId,
+    },
+    /// Who works on what?
+    Workers {
+        /// Where the answer goes.
+        ticket: Ticket,
+    },
+    /// A worker's socket opened.
+    Connected {
+        /// Its name from here on.
+        session: SessionId,
+        /// Whose token it came with.
+        bearer: Identity,
+    },
+    /// A worker said something.
+    Said {
+        /// Which one.
+        session: SessionId,
+        /// What.
+        message: Box<WorkerMessage>,
+    },
+    /// A worker said something that is no message.
+    Unreadable {
+        /// Which one.
+        session: SessionId,
+        /// Why.
+        why: String,
+    },
+    /// A worker sent a picture.
+    Frame {
+        /// Which one.
+        session: SessionId,
+        /// Lease handle and frame.
+        bytes: Bytes,
+    },
+    /// A worker's socket closed.
+    Closed {
+        /// Which one.
+        session: SessionId,
+    },
+    /// The store read a generation; its latest event beside it.
+    Loaded {
+        /// Which one.
+        generation: GenerationId,
+        /// What was there.
+        result: Result<Option<(Loaded, Event)>, StoreError>,
+    },
+    /// The store looked for a command.
+    Found {
+        /// Of which generation.
+        generation: GenerationId,
+        /// The last event it caused.
+        result: Result<Option<Sequence>, StoreError>,
+    },
+    /// An announced artifact was compared with what was uploaded.
+    Verified {
+        /// Of which generation.
+        generation: GenerationId,
+        /// Is it there, and the same?
+        result: Result<(), Problem>,
+    },
+    /// The store answered a change.
+    Committed {
+        /// Of which generation.
+        generation: GenerationId,
+        /// Which change.
+        flight: FlightId,
+        /// How it ended.
+        result: Result<Committed, CommitError>,
+    },
+    /// The store reserved work, and says when more becomes eligible.
+    Reserved {
+        /// Of which pool.
+        pool: PoolName,
+        /// How much was asked for.
+        asked: usize,
+        /// What there is.
+        result: Result<(Vec<Queued>, Option<Timestamp>), StoreError>,
+    },
+    /// The order of a pool's queue, for positions.
+    Surveyed {
+        /// Which pool.
+        pool: PoolName,
+        /// In the order of claiming.
+        queue: Vec<Queued>,
+    },
+    /// Who looks at a generation.
+    Interest(Interest),
+    /// A generation was deleted.
+    Deleted(GenerationId),
+    /// Time passed.
+    Tick,
+}
+
+/// What a question is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// A generation as it stands, durable.
+    Generation {
+        /// Its latest event.
+        event: Box<Event>,
+        /// Its state.
+        state: Arc<State>,
+        /// Was this answered before, under the same id or key?
+        repeated: bool,
+    },
+    /// Yes or no.
+    Holds(bool),
+    /// Who works on what.
+    Workers(Vec<WorkerView>),
+}
+
+/// What the core wants done. Changes of one generation are committed in the order given.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write.
+    Commit {
+        /// Answer under this name.
+        flight: FlightId,
+        /// What.
+        change: Box<Change>,
+    },
+    /// Read a generation.
+    Load(GenerationId),
+    /// Look for a command.
+    Find {
+        /// Of which generation.
+        generation: GenerationId,
+        /// Which command.
+        command: CommandId,
+    },
+    /// Compare an announced artifact with what was uploaded.
+    Verify {
+        /// Of which generation.
+        generation: GenerationId,
+        /// What was announced.
+        artifact: Artifact,
+    },
+    /// Reserve work.
+    Reserve {
+        /// Of which pool.
+        pool: PoolName,
+        /// How much.
+        count: usize,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Give a reservation back.
+    Unreserve(GenerationId),
+    /// Read the order of a pool's queue.
+    Survey(PoolName),
+    /// Say something to a worker.
+    Send {
+        /// Which one.
+        session: SessionId,
+        /// What.
+        outbound: Outbound,
+    },
+    /// Tell whoever listens.
+    Publish(Signal),
+    /// Answer a question.
+    Answer {
+        /// Which one.
+        ticket: Ticket,
+        /// With what.
+        answer: Result<Answer, Problem>,
+    },
+}
+
+/// Random bits, drawn by whoever runs the core.
+pub type Random = Box<dyn FnMut() -> u64 + Send>;
+
+/// Owns generations, sessions and leases.
+pub struct Core {
+    config: Config,
+    pipelines: Arc<Pipelines>,
+    counts: Arc<Counts>,
+    random: Random,
+    now: Timestamp,
+    effects: Vec<Effect>,
+    timers: Timers,
+    desk: HashMap<GenerationId, Entry>,
+    sessions: HashMap<SessionId, Session>,
+    pools: HashMap<PoolName, Pool>,
+    offers: HashMap<OfferId, Offer>,
+    leases: HashMap<GenerationId, LeaseClock>,
+    interests: HashMap<GenerationId, interest::Seen>,
+    flights: u64,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("now", &self.now)
+            .field("generations", &self.desk.len())
+            .field("sessions", &self.sessions.len())
+            .field("leases", &self.leases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// An empty core. [`Core::adopt`] the leases of an earlier run before anything else.
+    #[must_use]
+    pub fn new(config: Config, pipelines: Arc<Pipelines>, counts: Arc<Counts>, random: Random, now: Timestamp) -> Self {
+        Self {
+            config,
+            pipelines,
+            counts,
+            random,
+            now,
+            effects: Vec::new(),
+            timers: Timers::default(),
+            desk: HashMap::new(),
+            sessions: HashMap::new(),
+            pools: HashMap::new(),
+            offers: HashMap::new(),
+            leases: HashMap::new(),
+            interests: HashMap::new(),
+            flights: 0,
+        }
+    }
+
+    /// Takes one input at `now`, fires what is due, and answers what is to be done.
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        // A clock that jumps back must not make deadlines of the past.
+        self.now = self.now.max(now);
+        match input {
+            Input::Ask { ticket, generation, ask } => self.ask(ticket, generation, ask),
+            Input::Holds { ticket, generation, lease, bearer } => {
+                let holds = self.leases.get(&generation).is_some_and(|one| one.lease == lease && one.bearer == bearer);
+                self.effects.push(Effect::Answer { ticket, answer: Ok(Answer::Holds(holds)) });
+            }
+            Input::Workers { ticket } => {
+                let answer = Ok(Answer::Workers(self.worker_views()));
+                self.effects.push(Effect::Answer { ticket, answer });
+            }
+            Input::Connected { session, bearer } => self.connected(session, bearer.user),
+            Input::Said { session, message } => self.said(session, *message),
+            Input::Unreadable { session, why } => self.unreadable(session, &why),
+            Input::Frame { session, bytes } => self.frame(session, &bytes),
+            Input::Closed { session } => self.closed(session),
+            Input::Loaded { generation, result } => self.loaded(&generation, result),
+            Input::Found { generation, result } => self.found(&generation, result),
+            Input::Verified { generation, result } => self.verified(&generation, result),
+            Input::Committed { generation, flight, result } => self.committed(&generation, flight, result),
+            Input::Reserved { pool, asked, result } => self.reserved(&pool, asked, result),
+            Input::Surveyed { pool, queue } => self.surveyed(&pool, &queue),
+            Input::Interest(interest) => self.interest(interest),
+            Input::Deleted(generation) => self.forget(&generation),
+            Input::Tick => {}
+        }
+        self.fire_timers();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When to be given a [`Input::Tick`] at the latest.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    fn random(&mut self) -> u64 {
+        (self.random)()
+    }
+
+    fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for chunk in bytes.chunks_mut(8) {
+            let bits = self.random().to_le_bytes();
+            chunk.copy_from_slice(&bits[..chunk.len()]);
+        }
+        bytes
+    }
+
+    /// An id for a command of our own, which nobody repeats.
+    fn command_id(&mut self) -> CommandId {
+        let random = self.random_bytes();
+        CommandId::generate(self.now, random)
+    }
+
+    fn send(&mut self, session: SessionId, message: protocol::worker::ServerMessage) {
+        self.effects.push(Effect::Send { session, outbound: Outbound::Message(Box::new(message)) });
+    }
+}

@@ -1,0 +1,702 @@
+//! The desk: each generation's commands pass here one after another, decided on the last *decided* state, so that
+//! commits can follow each other without waiting. What the store refuses is decided again on what it holds.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use engine::{Action, Event as Decided, Phase, Refusal, State};
+use protocol::{CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, limits};
+use store::{Change, Charge, Claim, CommitError, Committed, Lease, Loaded, NewEvent, Queued, QueueEntry, Row, StoreError};
+
+use super::{Answer, Ask, Core, Effect, FlightId, SessionId, Ticket, timers::Timer};
+
+/// Command ids remembered per generation, so that most repeats are answered from memory: two reconnects of a worker
+/// with everything it had in flight.
+const RECENT_MAX: usize = 64;
+/// Commands that may wait for one generation: a worker's socket and a few clients; beyond it `unavailable`.
+const WAITING_MAX: usize = 1_024;
+/// How long work waits when the store is full or away, in milliseconds.
+const STORE_RETRY_MS: u64 = 1_000;
+/// A generation nobody works on leaves memory after so long, in milliseconds.
+const IDLE_IN_MEMORY_MS: u64 = 60_000;
+
+/// One generation in memory.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// As last decided; `None` when unknown or not there.
+    pub(super) state: Option<Arc<State>>,
+    /// The latest event as last decided.
+    latest: Option<Event>,
+    /// Is `state` what the store holds (and `None` means there is none)?
+    known: bool,
+    /// Something must come back before the next work is done.
+    pause: Option<Pause>,
+    waiting: VecDeque<Work>,
+    flying: VecDeque<Flight>,
+    /// A change was not applied: what was decided after it is decided again.
+    stale: bool,
+    recent: VecDeque<(CommandId, Sequence)>,
+}
+
+#[derive(Debug)]
+enum Pause {
+    Loading,
+    Finding(Work, Refusal),
+    Verifying(Work),
+    Until(Timestamp),
+}
+
+#[derive(Debug)]
+struct Work {
+    task: Task,
+    then: Then,
+    /// Was an announced artifact compared already?
+    verified: bool,
+}
+
+/// What is to be done with a generation.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Decide and commit.
+    Decide {
+        command: engine::Command,
+        claim: Option<Claim>,
+    },
+    /// Answer with what is durable.
+    Read {
+        repeated: bool,
+    },
+    /// Offer it, if it still waits.
+    Offer(Queued),
+    /// A worker accepted: grant it.
+    Grant(OfferId),
+}
+
+/// What follows.
+#[derive(Debug, Clone)]
+pub(super) enum Then {
+    /// A client waits.
+    Answer(Ticket),
+    /// A worker waits for `ack` or `refused`.
+    Ack { session: SessionId, event_id: CommandId },
+    /// An offer becomes a lease.
+    Grant(OfferId),
+    /// Nobody waits, and it must happen: repeated until the store takes it.
+    Must,
+    /// Nobody waits, and nobody misses it.
+    May,
+}
+
+#[derive(Debug)]
+struct Flight {
+    id: FlightId,
+    work: Work,
+    cargo: Cargo,
+    result: Option<Result<Committed, CommitError>>,
+}
+
+#[derive(Debug)]
+enum Cargo {
+    /// Events on their way to the store.
+    Events { before: Option<Arc<State>>, after: Arc<State>, events: Vec<Decided> },
+    /// Nothing to write; waits only until what came before is durable.
+    Refused(Refusal),
+    /// Decided before, under the same command id.
+    Repeated(Sequence),
+    /// A look.
+    Read { repeated: bool },
+}
+
+impl Core {
+    pub(super) fn ask(&mut self, ticket: Ticket, generation: GenerationId, ask: Ask) {
+        let task = match ask {
+            Ask::Submit { submit, command, claim } => {
+                // A fresh id is known to name nothing; the store would refuse it otherwise.
+                self.desk.entry(generation.clone()).or_insert_with(|| Entry { known: true, ..Entry::default() });
+                Task::Decide { command: engine::Command { id: command, action: Action::Submit(submit) }, claim }
+            }
+            Ask::Command(command) => Task::Decide { command, claim: None },
+            Ask::Read => Task::Read { repeated: false },
+        };
+        self.put(&generation, task, Then::Answer(ticket));
+    }
+
+    /// Puts work on the desk and does what can be done.
+    pub(super) fn put(&mut self, generation: &GenerationId, task: Task, then: Then) {
+        let entry = self.desk.entry(generation.clone()).or_default();
+        let work = Work { task, then, verified: false };
+        if entry.waiting.len() >= WAITING_MAX && !matches!(work.then, Then::Must) {
+            let busy = Problem::new(ErrorCode::Unavailable, "too many commands wait for this generation").hint("repeat later");
+            self.conclude_failed(generation, work, &busy);
+            return;
+        }
+        entry.waiting.push_back(work);
+        self.advance(generation);
+    }
+
+    /// The state as last decided, if it is in memory.
+    pub(super) fn state(&self, generation: &GenerationId) -> Option<&Arc<State>> {
+        self.desk.get(generation).and_then(|entry| entry.state.as_ref())
+    }
+
+    /// The latest event as last decided, if it is in memory.
+    pub(super) fn latest(&self, generation: &GenerationId) -> Option<&Event> {
+        self.desk.get(generation).and_then(|entry| entry.latest.as_ref())
+    }
+
+    /// Puts a generation into memory as the store holds it.
+    pub(super) fn place(&mut self, generation: &GenerationId, loaded: Option<(Loaded, Event)>) -> Result<(), String> {
+        let entry = self.desk.entry(generation.clone()).or_default();
+        if let Some((loaded, latest)) = loaded {
+            let mut state: State = serde_json::from_slice(&loaded.row.snapshot).map_err(|error| error.to_string())?;
+            for stored in loaded.after {
+                let event = Decided::from_stored(stored.event, &stored.fact).map_err(|error| error.to_string())?;
+                state = engine::evolve(Some(state), &event);
+            }
+            entry.state = Some(Arc::new(state));
+            entry.latest = Some(latest);
+        }
+        entry.known = true;
+        let at = self.now.plus(IDLE_IN_MEMORY_MS);
+        self.timers.arm(Timer::Evict(generation.clone()), at);
+        Ok(())
+    }
+
+    pub(super) fn loaded(&mut self, generation: &GenerationId, result: Result<Option<(Loaded, Event)>, StoreError>) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        if !matches!(entry.pause, Some(Pause::Loading)) {
+            return;
+        }
+        entry.pause = None;
+        let placed = match result {
+            Ok(loaded) => self.place(generation, loaded).map_err(|why| {
+                tracing::error!(generation = %generation, why, "a stored generation cannot be read");
+                Problem::new(ErrorCode::Internal, "the stored generation cannot be read").hint("see the server's log")
+            }),
+            Err(error) => Err(store_problem(&error)),
+        };
+        if let Err(problem) = placed {
+            self.hold_off(generation, &problem);
+        }
+        self.advance(generation);
+    }
+
+    /// The store cannot be asked now: clients are told so, what must happen waits.
+    fn hold_off(&mut self, generation: &GenerationId, problem: &Problem) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        let until = self.now.plus(STORE_RETRY_MS);
+        entry.pause = Some(Pause::Until(until));
+        self.timers.arm(Timer::Desk(generation.clone()), until);
+        for work in std::mem::take(&mut entry.waiting) {
+            if must_happen(&work.then) {
+                if let Some(entry) = self.desk.get_mut(generation) {
+                    entry.waiting.push_back(work);
+                }
+            } else {
+                self.conclude_failed(generation, work, problem);
+            }
+        }
+    }
+
+    pub(super) fn resume_desk(&mut self, generation: &GenerationId) {
+        if let Some(entry) = self.desk.get_mut(generation)
+            && let Some(Pause::Until(until)) = entry.pause
+            && until <= self.now
+        {
+            entry.pause = None;
+            self.advance(generation);
+        }
+    }
+
+    fn advance(&mut self, generation: &GenerationId) {
+        while let Some(entry) = self.desk.get_mut(generation) {
+            if entry.pause.is_some() || (entry.stale && !entry.flying.is_empty()) {
+                return;
+            }
+            if entry.stale {
+                *entry = Entry { waiting: std::mem::take(&mut entry.waiting), ..Entry::default() };
+            }
+            if entry.waiting.is_empty() {
+                return;
+            }
+            if !entry.known {
+                entry.pause = Some(Pause::Loading);
+                self.effects.push(Effect::Load(generation.clone()));
+                return;
+            }
+            let Some(work) = entry.waiting.pop_front() else { return };
+            self.work(generation, work);
+        }
+    }
+
+    fn work(&mut self, generation: &GenerationId, mut work: Work) {
+        match &work.task {
+            Task::Read { repeated } => {
+                let repeated = *repeated;
+                self.fly(generation, work, Cargo::Read { repeated });
+            }
+            Task::Offer(queued) => {
+                let queued = queued.clone();
+                self.offer(queued);
+            }
+            Task::Grant(offer) => match self.grant_command(offer) {
+                Some(command) => {
+                    work.task = Task::Decide { command, claim: None };
+                    self.decide(generation, work);
+                }
+                None => self.conclude_refused(generation, &work, &Refusal::Unknown),
+            },
+            Task::Decide { .. } => self.decide(generation, work),
+        }
+    }
+
+    fn decide(&mut self, generation: &GenerationId, work: Work) {
+        let context = engine::Context { random: self.random() };
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        let Task::Decide { command, .. } = &work.task else { return };
+        if let Some((_, sequence)) = entry.recent.iter().find(|(id, _)| *id == command.id) {
+            let sequence = *sequence;
+            self.fly(generation, work, Cargo::Repeated(sequence));
+            return;
+        }
+        if let Action::Artifact { artifact, .. } = &command.action
+            && !work.verified
+        {
+            self.effects.push(Effect::Verify { generation: generation.clone(), artifact: artifact.clone() });
+            entry.pause = Some(Pause::Verifying(work));
+            return;
+        }
+        let before = entry.state.clone();
+        let bearer = match &work.then {
+            Then::Ack { session, .. } => self.sessions.get(session).map(|session| session.bearer.clone()),
+            _ => None,
+        };
+        let stolen = before.as_ref().is_some_and(|state| {
+            bearer.is_some_and(|bearer| state.holder.as_ref().is_some_and(|holder| holder.bearer != bearer))
+        });
+        let decided = if stolen {
+            Err(Refusal::LeaseLost { current: before.as_ref().map_or_else(Default::default, |state| state.fence) })
+        } else {
+            engine::decide(before.as_deref(), &context, command, self.now)
+        };
+        match decided {
+            Ok(events) if self.is_relayed(before.as_deref(), &events) => self.relay(generation, &events),
+            Ok(events) => {
+                let after = events.iter().fold(before.as_deref().cloned(), |state, event| Some(engine::evolve(state, event)));
+                let Some(after) = after.map(Arc::new) else { return };
+                self.fly(generation, work, Cargo::Events { before, after, events });
+            }
+            Err(refusal) => self.refuse(generation, work, refusal),
+        }
+    }
+
+    /// A repeat of something that no longer fits is not refused but answered: the store is asked first.
+    fn refuse(&mut self, generation: &GenerationId, work: Work, refusal: Refusal) {
+        let asks_again = matches!(work.then, Then::Ack { .. } | Then::Answer(_))
+            && !matches!(refusal, Refusal::NothingNew | Refusal::Unknown | Refusal::Exists);
+        let Task::Decide { command, .. } = &work.task else { return };
+        if !asks_again {
+            self.fly(generation, work, Cargo::Refused(refusal));
+            return;
+        }
+        self.effects.push(Effect::Find { generation: generation.clone(), command: command.id.clone() });
+        if let Some(entry) = self.desk.get_mut(generation) {
+            entry.pause = Some(Pause::Finding(work, refusal));
+        }
+    }
+
+    pub(super) fn found(&mut self, generation: &GenerationId, result: Result<Option<Sequence>, StoreError>) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        let (work, refusal) = match entry.pause.take() {
+            Some(Pause::Finding(work, refusal)) => (work, refusal),
+            other => {
+                entry.pause = other;
+                return;
+            }
+        };
+        match result {
+            Ok(Some(sequence)) => self.fly(generation, work, Cargo::Repeated(sequence)),
+            Ok(None) => self.fly(generation, work, Cargo::Refused(refusal)),
+            Err(error) => {
+                entry.waiting.push_front(work);
+                self.hold_off(generation, &store_problem(&error));
+            }
+        }
+        self.advance(generation);
+    }
+
+    pub(super) fn verified(&mut self, generation: &GenerationId, result: Result<(), Problem>) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        let mut work = match entry.pause.take() {
+            Some(Pause::Verifying(work)) => work,
+            other => {
+                entry.pause = other;
+                return;
+            }
+        };
+        match result {
+            Ok(()) => {
+                work.verified = true;
+                entry.waiting.push_front(work);
+            }
+            Err(problem) if problem.retryable => {
+                entry.waiting.push_front(work);
+                self.hold_off(generation, &problem);
+            }
+            Err(problem) => self.conclude_failed(generation, work, &problem),
+        }
+        self.advance(generation);
+    }
+
+    /// Sends cargo behind what flies already, and settles at once what has nothing to wait for.
+    fn fly(&mut self, generation: &GenerationId, work: Work, cargo: Cargo) {
+        self.flights += 1;
+        let id = FlightId(self.flights);
+        if let Cargo::Events { before, after, events } = &cargo {
+            let Some(change) = self.change(generation, &work, before.as_deref(), after, events) else { return };
+            self.effects.push(Effect::Commit { flight: id, change: Box::new(change) });
+        }
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        if let Cargo::Events { after, events, .. } = &cargo {
+            entry.state = Some(Arc::clone(after));
+            entry.latest = events.last().map(|event| event.show.clone());
+            if let Task::Decide { command, .. } = &work.task {
+                if entry.recent.len() >= RECENT_MAX {
+                    entry.recent.pop_front();
+                }
+                entry.recent.push_back((command.id.clone(), after.sequence));
+            }
+        }
+        entry.flying.push_back(Flight { id, work, cargo, result: None });
+        self.settle(generation);
+    }
+
+    fn change(
+        &self,
+        generation: &GenerationId,
+        work: &Work,
+        before: Option<&State>,
+        after: &State,
+        events: &[Decided],
+    ) -> Option<Change> {
+        let Task::Decide { command, claim } = &work.task else { return None };
+        let edge = events.iter().any(Decided::is_edge);
+        Some(Change {
+            generation: generation.clone(),
+            command: command.id.clone(),
+            expected: before.map_or(Sequence(0), |state| state.sequence),
+            events: events
+                .iter()
+                .map(|event| NewEvent { event: event.show.clone(), fact: event.fact_bytes() })
+                .collect(),
+            row: edge.then(|| self.row(generation, after)),
+            claim: claim.clone(),
+            charge: self.charge(generation, before, after),
+            durability: match after.pipeline.durability {
+                Durability::Relaxed => Durability::Relaxed,
+                Durability::Strict | Durability::Relay => Durability::Strict,
+            },
+        })
+    }
+
+    fn row(&self, generation: &GenerationId, state: &State) -> Row {
+        let projection = engine::project(state);
+        let external = || QueueEntry {
+            // The watchdog of producers outside is a queue nobody works on: what becomes eligible has been silent too long.
+            pool: protocol::PoolName::new(protocol::Pipeline::EXTERNAL).expect("a literal pool name is valid"),
+            order: i64::try_from(state.created_at.0).unwrap_or(i64::MAX),
+            not_before: state.updated_at.plus(self.config.external_stall_ms),
+            cost_ms: 0,
+        };
+        Row {
+            owner: state.owner.clone(),
+            tenant: state.tenant.clone(),
+            state: projection.state,
+            pipeline: projection.pipeline,
+            snapshot: serde_json::to_vec(state).expect("a state of text keys and numbers is always JSON"),
+            created_at: state.created_at,
+            updated_at: state.updated_at,
+            queue: match state.phase {
+                Phase::External => Some(external()),
+                _ => projection.queue.map(|place| QueueEntry {
+                    pool: place.pool,
+                    order: place.order,
+                    not_before: place.not_before,
+                    cost_ms: place.cost_ms,
+                }),
+            },
+            lease: state.holder.as_ref().map(|holder| Lease {
+                generation: generation.clone(),
+                lease: holder.lease.clone(),
+                fence: state.fence,
+                worker: holder.worker.to_string(),
+                node: holder.node.clone(),
+            }),
+        }
+    }
+
+    /// A lane is charged when work starts, and corrected by what it really took when it ends.
+    fn charge(&self, generation: &GenerationId, before: Option<&State>, after: &State) -> Option<Charge> {
+        let before = before?;
+        let started = after.holder.is_some() && before.fence != after.fence;
+        if started {
+            let place = engine::project(before).queue?;
+            return Some(Charge { tenant: after.tenant.clone(), pool: place.pool, cost_ms: place.cost_ms });
+        }
+        let holder = before.holder.as_ref().filter(|_| after.holder.is_none())?;
+        let clock = self.leases.get(generation)?;
+        let took = i64::try_from(self.now.since(holder.since)).unwrap_or(i64::MAX);
+        Some(Charge { tenant: after.tenant.clone(), pool: clock.pool.clone(), cost_ms: took - clock.predicted_ms })
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        generation: &GenerationId,
+        flight: FlightId,
+        result: Result<Committed, CommitError>,
+    ) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        if let Some(one) = entry.flying.iter_mut().find(|one| one.id == flight) {
+            one.result = Some(result);
+        }
+        self.settle(generation);
+        self.advance(generation);
+    }
+
+    /// Concludes from the front whatever is decided and durable.
+    fn settle(&mut self, generation: &GenerationId) {
+        let mut again = Vec::new();
+        while let Some(entry) = self.desk.get_mut(generation) {
+            let ready = entry
+                .flying
+                .front()
+                .is_some_and(|flight| flight.result.is_some() || !matches!(flight.cargo, Cargo::Events { .. }));
+            if !ready {
+                break;
+            }
+            let Some(flight) = entry.flying.pop_front() else { break };
+            let stale = entry.stale;
+            if let Some(work) = self.land(generation, flight, stale) {
+                again.push(work);
+            }
+        }
+        if let Some(entry) = self.desk.get_mut(generation) {
+            for work in again.into_iter().rev() {
+                entry.waiting.push_front(work);
+            }
+        }
+    }
+
+    /// Concludes one flight; gives its work back when it has to be decided again.
+    fn land(&mut self, generation: &GenerationId, flight: Flight, stale: bool) -> Option<Work> {
+        let Flight { work, cargo, result, .. } = flight;
+        match (cargo, result) {
+            (Cargo::Events { before, after, events }, Some(Ok(Committed::New { last }))) => {
+                self.conclude_new(generation, &work.then, before.as_deref(), &after, &events, last);
+                None
+            }
+            (Cargo::Events { .. }, Some(Ok(Committed::Repeated { last }))) => {
+                self.mark_stale(generation);
+                self.conclude_repeated(generation, work.then, last);
+                None
+            }
+            (Cargo::Events { .. }, Some(Ok(Committed::Claimed { generation: holder, same }))) => {
+                self.mark_stale(generation);
+                self.conclude_claimed(&work.then, &holder, same);
+                None
+            }
+            (Cargo::Events { .. }, Some(Err(CommitError::Conflict { .. }))) => {
+                self.mark_stale(generation);
+                Some(work)
+            }
+            (Cargo::Events { .. }, Some(Err(error))) => {
+                self.mark_stale(generation);
+                self.store_failed(generation, work, &error)
+            }
+            (Cargo::Events { .. }, None) => None,
+            (_, _) if stale => Some(work),
+            (Cargo::Refused(refusal), _) => {
+                self.conclude_refused(generation, &work, &refusal);
+                None
+            }
+            (Cargo::Repeated(sequence), _) => {
+                self.conclude_repeated(generation, work.then, sequence);
+                None
+            }
+            (Cargo::Read { repeated }, _) => {
+                self.conclude_read(generation, &work.then, repeated);
+                None
+            }
+        }
+    }
+
+    fn mark_stale(&mut self, generation: &GenerationId) {
+        if let Some(entry) = self.desk.get_mut(generation) {
+            entry.stale = true;
+            self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(IDLE_IN_MEMORY_MS));
+        }
+    }
+
+    fn store_failed(&mut self, generation: &GenerationId, work: Work, error: &CommitError) -> Option<Work> {
+        if must_happen(&work.then) {
+            let until = self.now.plus(STORE_RETRY_MS);
+            if let Some(entry) = self.desk.get_mut(generation) {
+                entry.pause = Some(Pause::Until(until));
+            }
+            self.timers.arm(Timer::Desk(generation.clone()), until);
+            return Some(work);
+        }
+        let problem = match error {
+            CommitError::Full => store_problem(&StoreError::Full),
+            other => store_problem(&StoreError::Unavailable(other.to_string())),
+        };
+        self.conclude_failed(generation, work, &problem);
+        None
+    }
+
+    /// Progress of a `relay` pipeline is shown and not stored.
+    fn is_relayed(&self, before: Option<&State>, events: &[Decided]) -> bool {
+        before.is_some_and(|state| state.pipeline.durability == Durability::Relay)
+            && matches!(events, [one] if one.show.kind == EventType::StageProgress)
+    }
+
+    /// A generation that nobody works on leaves memory.
+    pub(super) fn evict(&mut self, generation: &GenerationId) {
+        let Some(entry) = self.desk.get(generation) else { return };
+        let busy = entry.pause.is_some() || !entry.waiting.is_empty() || !entry.flying.is_empty();
+        let held = entry.state.as_ref().is_some_and(|state| state.holder.is_some());
+        let ended_at = entry.state.as_ref().filter(|state| state.is_terminal()).map(|state| state.updated_at);
+        let young = ended_at.is_some_and(|at| self.now.since(at) < limits::FINISHED_IN_MEMORY_MS);
+        if busy || held || young {
+            self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(IDLE_IN_MEMORY_MS));
+        } else {
+            self.desk.remove(generation);
+        }
+    }
+
+    /// A deleted generation is unknown from here on.
+    pub(super) fn forget(&mut self, generation: &GenerationId) {
+        if let Some(entry) = self.desk.get_mut(generation) {
+            entry.stale = true;
+        }
+        self.advance(generation);
+    }
+
+    fn conclude_read(&mut self, generation: &GenerationId, then: &Then, repeated: bool) {
+        let Then::Answer(ticket) = then else { return };
+        let found = self.desk.get(generation).and_then(|entry| entry.state.clone().zip(entry.latest.clone()));
+        let answer = match found {
+            Some((state, event)) => Ok(Answer::Generation { event: Box::new(event), state, repeated }),
+            None => Err(Problem::not_found()),
+        };
+        self.effects.push(Effect::Answer { ticket: *ticket, answer });
+    }
+
+    fn conclude_new(
+        &mut self,
+        generation: &GenerationId,
+        then: &Then,
+        before: Option<&State>,
+        after: &Arc<State>,
+        events: &[Decided],
+        last: Sequence,
+    ) {
+        self.follow(generation, before, after, events);
+        match then {
+            Then::Answer(ticket) => {
+                let Some(event) = events.last().map(|event| Box::new(event.show.clone())) else { return };
+                let answer = Ok(Answer::Generation { event, state: Arc::clone(after), repeated: false });
+                self.effects.push(Effect::Answer { ticket: *ticket, answer });
+            }
+            Then::Ack { session, event_id } => self.ack(*session, event_id.clone(), last),
+            Then::Grant(offer) => self.granted(generation, offer, after),
+            Then::Must | Then::May => {}
+        }
+    }
+
+    fn conclude_repeated(&mut self, generation: &GenerationId, then: Then, last: Sequence) {
+        match then {
+            // Answered with what stands now, which follows from it.
+            Then::Answer(ticket) => self.put(generation, Task::Read { repeated: true }, Then::Answer(ticket)),
+            Then::Ack { session, event_id } => self.ack(session, event_id, last),
+            Then::Grant(offer) => self.grant_refused(&offer),
+            Then::Must | Then::May => {}
+        }
+    }
+
+    fn conclude_claimed(&mut self, then: &Then, holder: &GenerationId, same: bool) {
+        let Then::Answer(ticket) = then else { return };
+        if same {
+            self.put(holder, Task::Read { repeated: true }, Then::Answer(*ticket));
+            return;
+        }
+        let problem = Problem::new(ErrorCode::IdempotencyConflict, "this Idempotency-Key was used with another body")
+            .hint("use a new key for a new request");
+        self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem) });
+    }
+
+    fn conclude_refused(&mut self, generation: &GenerationId, work: &Work, refusal: &Refusal) {
+        match &work.then {
+            Then::Answer(_) => {
+                let is_cancel =
+                    matches!(&work.task, Task::Decide { command, .. } if matches!(command.action, Action::Cancel { .. }));
+                let answered_by_state = matches!(refusal, Refusal::NothingNew)
+                    || (is_cancel && matches!(refusal, Refusal::Ended(_)));
+                if answered_by_state {
+                    self.conclude_read(generation, &work.then, false);
+                } else {
+                    self.conclude_failed_then(&work.then, &refusal.problem());
+                }
+            }
+            Then::Ack { session, event_id } if matches!(refusal, Refusal::NothingNew) => {
+                let last = self.state(generation).map_or(Sequence(0), |state| state.sequence);
+                self.ack(*session, event_id.clone(), last);
+            }
+            Then::Ack { .. } => {
+                let problem = match refusal {
+                    // To a worker an end, or a generation that is gone, is a lease that is gone.
+                    Refusal::Ended(_) | Refusal::Unknown => {
+                        Refusal::LeaseLost { current: protocol::Fence(0) }.problem()
+                    }
+                    other => other.problem(),
+                };
+                self.conclude_failed_then(&work.then, &problem);
+            }
+            Then::Grant(offer) => self.grant_refused(&offer.clone()),
+            Then::Must | Then::May => {}
+        }
+    }
+
+    fn conclude_failed(&mut self, generation: &GenerationId, work: Work, problem: &Problem) {
+        match work.task {
+            Task::Offer(queued) => self.effects.push(Effect::Unreserve(queued.generation)),
+            _ => self.conclude_failed_then(&work.then, problem),
+        }
+        if let Then::Grant(offer) = &work.then {
+            tracing::debug!(generation = %generation, "a grant was not committed");
+            self.grant_refused(&offer.clone());
+        }
+    }
+
+    fn conclude_failed_then(&mut self, then: &Then, problem: &Problem) {
+        match then {
+            Then::Answer(ticket) => self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem.clone()) }),
+            Then::Ack { session, event_id } => self.refused(*session, event_id.clone(), problem),
+            Then::Grant(_) | Then::Must | Then::May => {}
+        }
+    }
+}
+
+/// A worker that waits for its `ack` keeps the event; the server keeps trying for it.
+const fn must_happen(then: &Then) -> bool {
+    matches!(then, Then::Must | Then::Ack { .. })
+}
+
+fn store_problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Full => Problem::new(ErrorCode::StorageFull, "the disk is full; nothing was stored")
+            .hint("free space on the data folder's disk; no restart is needed"),
+        StoreError::Unavailable(why) => {
+            Problem::new(ErrorCode::Unavailable, format!("the store cannot be reached: {why}")).hint("repeat later")
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Dispatch: reserve, offer, accept, grant. No token or slot, no offer: the work waits, in order, it is not dropped.
+//! Reserving and offering change no state; a crash in between leaves nothing.
+
+use std::collections::HashMap;
+
+use engine::{Action, Grant, Phase, State};
+use protocol::{
+    Attempt, CommandId, GenerationId, LeaseId, OfferId, PoolName, Timestamp, limits,
+    worker::{Deadlines, OfferedStage, RunInputs, ServerMessage},
+};
+use store::{Queued, StoreError};
+
+use super::{
+    Core, Effect, SessionId,
+    desk::{Task, Then},
+    leases::LeaseClock,
+    timers::Timer,
+};
+
+/// Work reserved at once: two heartbeats' worth of tokens of a worker; more would only wait under a reservation.
+const RESERVE_MAX: usize = 16;
+/// A reservation outlives its offer by this, in milliseconds, so that the offer's own end gives it back first.
+const RESERVATION_SLACK_MS: u64 = 1_000;
+/// After a store that did not answer, the pool is looked at again, in milliseconds.
+const RESERVE_RETRY_MS: u64 = 1_000;
+
+/// What is known of a pool's queue.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    /// A reservation is under way.
+    reserving: bool,
+    /// Something changed while it was.
+    again: bool,
+    /// Nothing was eligible when last asked; nothing is asked until something changes.
+    empty: bool,
+    /// Who held which run last: its memory may hold the inputs of the next.
+    last_holder: HashMap<GenerationId, (protocol::WorkerId, Timestamp)>,
+}
+
+/// A run offered to one worker.
+#[derive(Debug)]
+pub(super) struct Offer {
+    generation: GenerationId,
+    pub(super) session: SessionId,
+    pool: PoolName,
+    predicted_ms: i64,
+    accepted: bool,
+}
+
+impl Core {
+    /// Something changed in a pool: work came, a slot fell free, a time was reached.
+    pub(super) fn kick(&mut self, pool: &PoolName) {
+        let entry = self.pools.entry(pool.clone()).or_default();
+        entry.empty = false;
+        entry.again = true;
+        self.pump(pool);
+    }
+
+    /// Asks for as much work as there are free slots, unless it was asked already or nothing is there.
+    pub(super) fn pump(&mut self, pool: &PoolName) {
+        let external = pool.as_str() == protocol::Pipeline::EXTERNAL;
+        let free = if external { RESERVE_MAX } else { self.free_slots(pool) };
+        let Some(entry) = self.pools.get_mut(pool) else { return };
+        if entry.reserving || entry.empty || free == 0 {
+            return;
+        }
+        entry.reserving = true;
+        entry.again = false;
+        let until = self.now.plus(limits::OFFER_TIMEOUT_MS + RESERVATION_SLACK_MS);
+        self.effects.push(Effect::Reserve { pool: pool.clone(), count: free.min(RESERVE_MAX), until });
+    }
+
+    pub(super) fn reserved(
+        &mut self,
+        pool: &PoolName,
+        asked: usize,
+        result: Result<(Vec<Queued>, Option<Timestamp>), StoreError>,
+    ) {
+        let Some(entry) = self.pools.get_mut(pool) else { return };
+        entry.reserving = false;
+        let (queued, next) = match result {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(pool = %pool, error = %error, "the queue cannot be read");
+                entry.empty = true;
+                self.timers.arm(Timer::Pool(pool.clone()), self.now.plus(RESERVE_RETRY_MS));
+                return;
+            }
+        };
+        entry.empty = queued.len() < asked && !entry.again;
+        if let Some(at) = next {
+            self.timers.arm(Timer::Pool(pool.clone()), at.max(self.now.plus(1)));
+        }
+        for one in queued {
+            if pool.as_str() == protocol::Pipeline::EXTERNAL {
+                self.external_is_silent(one.generation);
+            } else {
+                self.put(&one.generation.clone(), Task::Offer(one), Then::May);
+            }
+        }
+        self.pump(pool);
+    }
+
+    fn external_is_silent(&mut self, generation: GenerationId) {
+        let command = engine::Command { id: self.command_id(), action: Action::ExternalStalled };
+        self.put(&generation, Task::Decide { command, claim: None }, Then::Must);
+    }
+
+    /// Offers a reserved run, its generation being in memory.
+    pub(super) fn offer(&mut self, queued: Queued) {
+        let generation = queued.generation;
+        let pool = queued.entry.pool;
+        let fits = self.state(&generation).is_some_and(|state| {
+            state.phase == Phase::Queued
+                && state.not_before <= self.now
+                && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == pool)
+        });
+        let session = if fits { self.choose(&generation, &pool) } else { None };
+        let (Some(session), Some(state)) = (session, self.state(&generation).cloned()) else {
+            self.effects.push(Effect::Unreserve(generation));
+            if let Some(entry) = self.pools.get_mut(&pool) {
+                // Still there; whoever frees a slot pumps again.
+                entry.empty = false;
+            }
+            return;
+        };
+        let random = self.random_bytes();
+        let id = OfferId::generate(random);
+        let predicted_ms = queued.entry.cost_ms;
+        let offer = Offer { generation, session, pool: pool.clone(), predicted_ms, accepted: false };
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.tokens = session.tokens.saturating_sub(1);
+            *session.busy.entry(pool).or_default() += 1;
+        }
+        self.timers.arm(Timer::Offer(id.clone()), self.now.plus(limits::OFFER_TIMEOUT_MS));
+        self.offers.insert(id.clone(), offer);
+        self.send(session, offer_message(id, &state));
+    }
+
+    /// The worker that held the last run comes first (its memory may hold the inputs), then most tokens, then most room.
+    fn choose(&mut self, generation: &GenerationId, pool: &PoolName) -> Option<SessionId> {
+        let last = self.pools.get(pool).and_then(|pool| pool.last_holder.get(generation)).cloned();
+        let now = self.now;
+        let known = last.filter(|(_, at)| now.since(*at) < limits::AFFINITY_MS);
+        let mut best: Option<(bool, u32, usize, std::cmp::Reverse<SessionId>)> = None;
+        let mut waits_for_known = None;
+        for (id, session) in &self.sessions {
+            let is_known = known.as_ref().is_some_and(|(worker, _)| session.is_worker(worker));
+            let room = session.room(pool, now);
+            if is_known && room == 0 && session.serves(pool) {
+                waits_for_known = known.as_ref().map(|(_, at)| at.plus(limits::AFFINITY_MS));
+            }
+            if room == 0 || session.declined.get(generation).is_some_and(|until| *until > now) {
+                continue;
+            }
+            let rank = (is_known, session.tokens, room, std::cmp::Reverse(*id));
+            if best.is_none_or(|best| rank > best) {
+                best = Some(rank);
+            }
+        }
+        if let Some(until) = waits_for_known {
+            self.timers.arm(Timer::Pool(pool.clone()), until);
+            return None;
+        }
+        best.map(|(.., id)| id.0)
+    }
+
+    fn free_slots(&self, pool: &PoolName) -> usize {
+        self.sessions.values().map(|session| session.room(pool, self.now).min(session.tokens as usize)).sum()
+    }
+
+    pub(super) fn accept(&mut self, session: SessionId, id: &OfferId) {
+        let Some(offer) = self.offers.get_mut(id).filter(|offer| offer.session == session) else {
+            self.send(session, ServerMessage::Withdrawn { offer: id.clone() });
+            return;
+        };
+        if !offer.accepted {
+            offer.accepted = true;
+            let generation = offer.generation.clone();
+            self.put(&generation, Task::Grant(id.clone()), Then::Grant(id.clone()));
+        }
+    }
+
+    pub(super) fn decline(&mut self, session: SessionId, id: &OfferId, reason: &str) {
+        let taken = self.offers.get(id).is_some_and(|offer| offer.session == session && !offer.accepted);
+        if !taken {
+            return;
+        }
+        let Some(offer) = self.offers.remove(id) else { return };
+        tracing::debug!(generation = %offer.generation, reason, "offer declined");
+        let until = self.now.plus(limits::OFFER_TIMEOUT_MS);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.declined.retain(|_, at| *at > self.now);
+            session.declined.insert(offer.generation.clone(), until);
+        }
+        self.timers.arm(Timer::Pool(offer.pool.clone()), until.plus(1));
+        self.give_back(offer);
+    }
+
+    pub(super) fn offer_timed_out(&mut self, id: &OfferId) {
+        if self.offers.get(id).is_some_and(|offer| !offer.accepted) {
+            self.withdraw(id);
+        }
+    }
+
+    fn withdraw(&mut self, id: &OfferId) {
+        let Some(offer) = self.offers.remove(id) else { return };
+        self.send(offer.session, ServerMessage::Withdrawn { offer: id.clone() });
+        self.give_back(offer);
+    }
+
+    /// An offer that led to nothing: the reservation and the slot are free again.
+    pub(super) fn give_back(&mut self, offer: Offer) {
+        self.free_slot(offer.session, &offer.pool);
+        self.effects.push(Effect::Unreserve(offer.generation));
+        self.kick(&offer.pool);
+    }
+
+    /// Offers to a worker that went away.
+    pub(super) fn drop_offers_of(&mut self, session: SessionId) {
+        let gone: Vec<_> =
+            self.offers.iter().filter(|(_, o)| o.session == session && !o.accepted).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            if let Some(offer) = self.offers.remove(&id) {
+                self.give_back(offer);
+            }
+        }
+    }
+
+    /// The command that makes a lease of an accepted offer.
+    pub(super) fn grant_command(&mut self, id: &OfferId) -> Option<engine::Command> {
+        let random = self.random_bytes();
+        let offer = self.offers.get(id)?;
+        let session = self.sessions.get(&offer.session)?;
+        let hello = session.hello.as_ref()?;
+        let fence = self.state(&offer.generation)?.fence.next();
+        let grant = Grant {
+            lease: LeaseId::generate(fence, random, &offer.generation),
+            worker: hello.worker.clone(),
+            instance: hello.instance.clone(),
+            node: self.config.node.clone(),
+            bearer: session.bearer.clone(),
+        };
+        let id = CommandId::new(format!("grant.{id}")).ok()?;
+        Some(engine::Command { id, action: Action::Grant(grant) })
+    }
+
+    /// The grant is durable: the worker may begin.
+    pub(super) fn granted(&mut self, generation: &GenerationId, id: &OfferId, state: &State) {
+        let (Some(offer), Some(holder)) = (self.offers.remove(id), state.holder.as_ref()) else { return };
+        let handle = self.sessions.get_mut(&offer.session).map(|session| session.add_handle(generation));
+        let clock = LeaseClock::granted(state, holder, &offer.pool, offer.predicted_ms, handle.map(|h| (offer.session, h)), self.now);
+        self.leases.insert(generation.clone(), clock);
+        self.counts.granted();
+        let Some(handle) = handle else {
+            // The socket closed while the grant was committed.
+            self.arm_lease(generation);
+            return;
+        };
+        let stage = state.pipeline.stages.get(state.stage);
+        let deadlines = Deadlines {
+            lease_ms: self.config.lease_silence_ms,
+            stall_ms: stage.map_or(0, |stage| stage.stall_ms),
+            stage_ms: stage.map_or(0, |stage| stage.timeout_ms),
+        };
+        let (lease, fence) = (holder.lease.clone(), state.fence);
+        self.send(offer.session, ServerMessage::Granted { offer: id.clone(), lease, fence, handle, deadlines });
+        self.tell_wanted(generation);
+        self.arm_lease(generation);
+    }
+
+    pub(super) fn grant_refused(&mut self, id: &OfferId) {
+        self.withdraw(id);
+    }
+
+    pub(super) fn free_slot(&mut self, session: SessionId, pool: &PoolName) {
+        if let Some(busy) = self.sessions.get_mut(&session).and_then(|session| session.busy.get_mut(pool)) {
+            *busy = busy.saturating_sub(1);
+        }
+    }
+
+    /// Remembers who held a run, for the next one of the same generation.
+    pub(super) fn remember_holder(&mut self, generation: &GenerationId, next_pool: &PoolName, worker: &protocol::WorkerId) {
+        let now = self.now;
+        let pool = self.pools.entry(next_pool.clone()).or_default();
+        pool.last_holder.retain(|_, (_, at)| now.since(*at) < limits::AFFINITY_MS);
+        pool.last_holder.insert(generation.clone(), (worker.clone(), now));
+    }
+}
+
+fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
+    let stages = &state.pipeline.stages[state.run()];
+    let offered =
+        |stage: &protocol::Stage| OfferedStage { name: stage.name.clone(), keep: stage.keep, timeout_ms: stage.timeout_ms };
+    let outputs = state
+        .pipeline
+        .stages
+        .iter()
+        .zip(&state.stages)
+        .filter(|(_, known)| !known.outputs.is_empty())
+        .map(|(stage, known)| (stage.name.clone(), known.outputs.clone()))
+        .collect();
+    ServerMessage::Offer {
+        offer,
+        generation: state.generation.clone(),
+        pipeline: state.pipeline.name.clone(),
+        version: state.pipeline.version,
+        stages: stages.iter().map(offered).collect(),
+        attempt: Attempt(state.stages.get(state.stage).map_or(0, |stage| stage.failures) + 1),
+        inputs: Box::new(RunInputs {
+            input: state.input.clone(),
+            artifacts: state.artifacts.iter().map(|(_, artifact)| artifact.clone()).collect(),
+            outputs,
+        }),
+        checkpoint: state.checkpoint.clone(),
+        causal_id: state.causal.clone(),
+    }
+}

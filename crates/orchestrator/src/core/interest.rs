@@ -1,0 +1,192 @@
+//! Demand from screens to workers, and queue positions from the queue to screens. Both are hints: lost ones are repeated.
+
+use bus::{Frame, Interest, Signal};
+use bytes::{BufMut, Bytes, BytesMut};
+use engine::{Event as Decided, Phase};
+use protocol::{
+    Event, GenerationId, Hint, PoolName, Tick, Timestamp, frame,
+    worker::{Demand, ServerMessage},
+};
+use serde_json::json;
+use std::sync::Arc;
+use store::Queued;
+
+use super::{Core, Effect, SessionId, timers::Timer};
+
+/// Demand not repeated for so long is over, in milliseconds: watchers' nodes repeat it every 2 s.
+const INTEREST_AGE_MAX_MS: u64 = 5_000;
+/// Queue positions are computed at most so often per pool, in milliseconds.
+const SURVEY_INTERVAL_MS: u64 = 1_000;
+
+/// Who looks, and when they said so.
+#[derive(Debug)]
+pub(super) struct Seen {
+    interest: Interest,
+    at: Timestamp,
+    /// Orders the hints given to these watchers.
+    tick: Tick,
+    /// The position shown last.
+    position: Option<usize>,
+}
+
+/// What a worker was told of demand, so that it hears only changes.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) struct Told {
+    full: Option<Demand>,
+    tile: Option<Demand>,
+    slow: Option<f64>,
+}
+
+impl Core {
+    pub(super) fn interest(&mut self, interest: Interest) {
+        let generation = interest.generation.clone();
+        if interest.watchers == 0 {
+            self.interests.remove(&generation);
+        } else {
+            let at = self.now;
+            let seen = self.interests.entry(generation.clone()).or_insert_with(|| Seen {
+                interest: interest.clone(),
+                at,
+                tick: Tick(0),
+                position: None,
+            });
+            seen.interest = interest;
+            seen.at = at;
+            self.timers.arm(Timer::Interest(generation.clone()), at.plus(INTEREST_AGE_MAX_MS + 1));
+        }
+        self.tell_wanted(&generation);
+        self.survey_soon(&generation);
+    }
+
+    pub(super) fn check_interest(&mut self, generation: &GenerationId) {
+        let Some(seen) = self.interests.get(generation) else { return };
+        let over = seen.at.plus(INTEREST_AGE_MAX_MS);
+        if over <= self.now {
+            self.interests.remove(generation);
+            self.tell_wanted(generation);
+        } else {
+            self.timers.arm(Timer::Interest(generation.clone()), over.plus(1));
+        }
+    }
+
+    /// Tells the worker who looks, if that changed.
+    pub(super) fn tell_wanted(&mut self, generation: &GenerationId) {
+        let interest = self.interests.get(generation).map(|seen| &seen.interest);
+        let want = Told {
+            full: interest.and_then(|one| one.full),
+            tile: interest.and_then(|one| one.tile),
+            slow: interest.map(|one| one.slow).filter(|factor| *factor > 1.0),
+        };
+        let Some(clock) = self.leases.get_mut(generation) else { return };
+        let Some(session) = clock.session else { return };
+        let was = std::mem::replace(&mut clock.told, want);
+        let lease = clock.lease.clone();
+        if (was.full, was.tile) != (want.full, want.tile) {
+            self.send(session, ServerMessage::Wanted { lease: lease.clone(), full: want.full, tile: want.tile });
+        }
+        if was.slow != want.slow {
+            self.send(session, ServerMessage::Slow { lease, factor: want.slow.unwrap_or(1.0) });
+        }
+    }
+
+    /// A picture from a worker: the lease is checked, the id filled in, and off it goes.
+    pub(super) fn frame(&mut self, session: SessionId, bytes: &Bytes) {
+        match self.read_frame(session, bytes) {
+            Ok(frame) => {
+                self.counts.frame(frame.bytes.len());
+                self.effects.push(Effect::Publish(Signal::Frame(Arc::new(frame))));
+            }
+            Err(why) => {
+                self.counts.bad_frame();
+                self.unreadable(session, &why);
+            }
+        }
+    }
+
+    fn read_frame(&mut self, session: SessionId, bytes: &Bytes) -> Result<Frame, String> {
+        let (handle, rest) = frame::split_handle(bytes).map_err(|error| error.to_string())?;
+        let (mut header, picture) = frame::Header::read(rest).map_err(|error| error.to_string())?;
+        let known = self.sessions.get(&session).and_then(|session| session.generation_of(handle));
+        let Some(generation) = known.cloned() else { return Err(format!("no lease has handle {handle}")) };
+        let current = self.state(&generation).map(|state| state.fence);
+        if current != Some(header.fence) {
+            return Err(format!("frame under fence {}: the lease has another", header.fence));
+        }
+        header.generation = Some(generation.clone());
+        let mut head = Vec::with_capacity(frame::HEADER_BYTES + generation.as_str().len());
+        header.write(&mut head);
+        let mut whole = BytesMut::with_capacity(head.len() + picture.len());
+        whole.put_slice(&head);
+        whole.put_slice(picture);
+        self.heard(session);
+        Ok(Frame { generation, header, bytes: whole.freeze(), picture_at: head.len() })
+    }
+
+    /// Progress of a `relay` pipeline: shown, not stored.
+    pub(super) fn relay(&mut self, generation: &GenerationId, events: &[Decided]) {
+        let (Some(event), Some(state)) = (events.first(), self.state(generation).cloned()) else { return };
+        let mut show = event.show.clone();
+        show.sequence = state.sequence;
+        let tick = match self.interests.get_mut(generation) {
+            Some(seen) => {
+                seen.tick = Tick(seen.tick.0.max(self.now.0) + 1);
+                seen.tick
+            }
+            // Nobody watches yet; whoever comes gets the latest, so it must still rise.
+            None => Tick(self.now.0),
+        };
+        self.publish_hint(show, tick);
+    }
+
+    fn publish_hint(&mut self, show: Event, tick: Tick) {
+        self.effects.push(Effect::Publish(Signal::Hint(Arc::new(Hint::new(show, tick)))));
+    }
+
+    /// A watched generation waits: its position is worth computing.
+    pub(super) fn survey_soon(&mut self, generation: &GenerationId) {
+        if !self.interests.contains_key(generation) {
+            return;
+        }
+        let Some(state) = self.state(generation).filter(|state| state.phase == Phase::Queued) else { return };
+        if let Some(stage) = state.pipeline.stages.get(state.stage) {
+            let timer = Timer::Survey(stage.pool.clone());
+            self.timers.arm(timer, self.now.plus(SURVEY_INTERVAL_MS));
+        }
+    }
+
+    pub(super) fn survey(&mut self, pool: &PoolName) {
+        let watched = self.interests.keys().any(|generation| self.waits_in(generation, pool));
+        if watched {
+            self.effects.push(Effect::Survey(pool.clone()));
+            self.timers.arm(Timer::Survey(pool.clone()), self.now.plus(SURVEY_INTERVAL_MS));
+        }
+    }
+
+    fn waits_in(&self, generation: &GenerationId, pool: &PoolName) -> bool {
+        // Out of memory means idle in the queue: it still counts as waiting.
+        self.state(generation).is_none_or(|state| {
+            state.phase == Phase::Queued && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == *pool)
+        })
+    }
+
+    pub(super) fn surveyed(&mut self, _pool: &PoolName, queue: &[Queued]) {
+        for (index, queued) in queue.iter().enumerate() {
+            let position = index + 1;
+            let Some(latest) = self.latest(&queued.generation).cloned() else { continue };
+            let waits = self.state(&queued.generation).is_some_and(|state| state.phase == Phase::Queued);
+            let Some(seen) = self.interests.get_mut(&queued.generation) else { continue };
+            if !waits || seen.position == Some(position) || self.now < queued.entry.not_before {
+                continue;
+            }
+            seen.position = Some(position);
+            // Ticks must rise within a sequence whoever counts them, also after this entry was forgotten.
+            seen.tick = Tick(seen.tick.0.max(self.now.0) + 1);
+            let tick = seen.tick;
+            let mut show = latest;
+            show.message = format!("Waiting in queue (position {position})");
+            show.metadata.insert("queuePosition".to_owned(), json!(position));
+            show.timestamp = self.now;
+            self.publish_hint(show, tick);
+        }
+    }
+}

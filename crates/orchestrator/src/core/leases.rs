@@ -1,0 +1,389 @@
+//! Leases: who holds which run, and the clocks that end it. Lease (is the worker alive?) and stall (is progress moving?)
+//! are two clocks. The fence is durable, the deadline is not: it lives here, and starts anew with the node.
+
+use engine::{Action, Event as Decided, Holder, Loss, Phase, State};
+use protocol::{
+    CommandId, EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId, WorkerId,
+    limits,
+    worker::{HeldLease, LeaseAnswer, Resumption, ServerMessage},
+};
+use store::Loaded;
+
+use super::{
+    Core, SessionId,
+    desk::{Task, Then},
+    interest::Told,
+    sessions::Hello,
+    timers::Timer,
+};
+
+/// Progress that waits for its turn.
+#[derive(Debug, Clone)]
+pub(super) struct PendingProgress {
+    pub(super) stage: StageName,
+    pub(super) progress: f64,
+    pub(super) message: Option<String>,
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// A worker that says hello.
+pub(super) struct Claimant<'a> {
+    pub(super) session: SessionId,
+    pub(super) hello: &'a Hello,
+    pub(super) bearer: &'a UserId,
+}
+
+/// The clocks of one lease.
+#[derive(Debug)]
+pub(super) struct LeaseClock {
+    pub(super) lease: LeaseId,
+    fence: Fence,
+    worker: WorkerId,
+    instance: String,
+    pub(super) bearer: UserId,
+    pub(super) pool: PoolName,
+    /// What its lane was charged, in worker-milliseconds.
+    pub(super) predicted_ms: i64,
+    /// The connection that speaks for it.
+    pub(super) session: Option<SessionId>,
+    handle: Handle,
+    heard_at: Timestamp,
+    closed_at: Option<Timestamp>,
+    /// Granted, or adopted by this node: no clock counts from before.
+    since: Timestamp,
+    /// Its slot is free although the run goes on.
+    slot_released: bool,
+    /// The loss was decided; what remains is to commit it.
+    ending: bool,
+    progress_at: Timestamp,
+    pending: Option<PendingProgress>,
+    pub(super) told: Told,
+}
+
+impl LeaseClock {
+    pub(super) fn granted(
+        state: &State,
+        holder: &Holder,
+        pool: &PoolName,
+        predicted_ms: i64,
+        connection: Option<(SessionId, Handle)>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            lease: holder.lease.clone(),
+            fence: state.fence,
+            worker: holder.worker.clone(),
+            instance: holder.instance.clone(),
+            bearer: holder.bearer.clone(),
+            pool: pool.clone(),
+            predicted_ms,
+            session: connection.map(|(session, _)| session),
+            handle: connection.map_or(Handle(0), |(_, handle)| handle),
+            heard_at: now,
+            closed_at: connection.is_none().then_some(now),
+            since: now,
+            slot_released: false,
+            ending: false,
+            progress_at: Timestamp(0),
+            pending: None,
+            told: Told::default(),
+        }
+    }
+}
+
+impl Core {
+    /// Takes over the leases of an earlier run of this node, each with a full lease from now on.
+    pub fn adopt(&mut self, leased: Vec<(GenerationId, Loaded, protocol::Event)>, now: Timestamp) {
+        self.now = self.now.max(now);
+        for (generation, loaded, latest) in leased {
+            if let Err(why) = self.place(&generation, Some((loaded, latest))) {
+                tracing::error!(generation = %generation, why, "a stored generation cannot be read");
+                continue;
+            }
+            let Some(state) = self.state(&generation).cloned() else { continue };
+            let Some(holder) = state.holder.as_ref() else { continue };
+            let Some(stage) = state.pipeline.stages.get(state.stage) else { continue };
+            let mut clock = LeaseClock::granted(&state, holder, &stage.pool, 0, None, now);
+            // Nobody closed a socket here: the worker has the whole silence to come back.
+            clock.closed_at = None;
+            let lived_here = self.config.in_process_worker.as_ref() == Some(&holder.worker);
+            self.leases.insert(generation.clone(), clock);
+            if lived_here {
+                self.lose(&generation, Loss::Released);
+            }
+            self.arm_lease(&generation);
+        }
+        tracing::info!(leases = self.leases.len(), "leases adopted");
+    }
+
+    /// Anything a worker says is a life sign for all it holds.
+    pub(super) fn heard(&mut self, session: SessionId) {
+        let now = self.now;
+        for clock in self.leases.values_mut().filter(|clock| clock.session == Some(session)) {
+            clock.heard_at = now;
+        }
+    }
+
+    pub(super) fn session_left_its_leases(&mut self, session: SessionId) {
+        let now = self.now;
+        let mut left = Vec::new();
+        for (generation, clock) in self.leases.iter_mut().filter(|(_, clock)| clock.session == Some(session)) {
+            clock.session = None;
+            clock.closed_at = Some(now);
+            left.push(generation.clone());
+        }
+        for generation in left {
+            self.arm_lease(&generation);
+        }
+    }
+
+    /// What becomes of the leases a returning worker names, and of those it does not.
+    pub(super) fn resume_leases(&mut self, claimant: &Claimant<'_>, held: &[HeldLease]) -> Vec<LeaseAnswer> {
+        let mut answers = Vec::with_capacity(held.len());
+        for one in held.iter().take(limits::SLOTS_MAX as usize) {
+            answers.push(self.resume(claimant, one));
+        }
+        let forgotten: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, clock)| clock.worker == claimant.hello.worker && clock.bearer == *claimant.bearer)
+            .filter(|(_, clock)| clock.session != Some(claimant.session))
+            .map(|(generation, clock)| (generation.clone(), clock.instance == claimant.hello.instance))
+            .collect();
+        for (generation, same_process) in forgotten {
+            // The same process never heard of the grant: nothing was tried. Another process lost what it tried.
+            self.lose(&generation, if same_process { Loss::Released } else { Loss::WorkerLost });
+        }
+        answers
+    }
+
+    fn resume(&mut self, claimant: &Claimant<'_>, held: &HeldLease) -> LeaseAnswer {
+        let lost = LeaseAnswer { lease: held.lease.clone(), handle: None, result: Resumption::LeaseLost, cancel: false };
+        let Some((_, generation)) = held.lease.address() else { return lost };
+        let cancelling = self.state(&generation).is_some_and(|state| state.phase == Phase::Cancelling);
+        let now = self.now;
+        let Some(clock) = self.leases.get_mut(&generation) else { return lost };
+        let same = clock.lease == held.lease && clock.fence == held.fence && clock.bearer == *claimant.bearer;
+        if !same || clock.instance != claimant.hello.instance || clock.ending {
+            return lost;
+        }
+        let Some(session) = self.sessions.get_mut(&claimant.session) else { return lost };
+        let handle = session.add_handle(&generation);
+        if !clock.slot_released {
+            *session.busy.entry(clock.pool.clone()).or_default() += 1;
+        }
+        clock.session = Some(claimant.session);
+        clock.handle = handle;
+        clock.heard_at = now;
+        clock.closed_at = None;
+        clock.told = Told::default();
+        LeaseAnswer { lease: held.lease.clone(), handle: Some(handle), result: Resumption::Resumed, cancel: cancelling }
+    }
+
+    /// After the welcome: who looks at what the worker resumed.
+    pub(super) fn tell_resumed(&mut self, session: SessionId) {
+        let resumed: Vec<_> =
+            self.leases.iter().filter(|(_, c)| c.session == Some(session)).map(|(generation, _)| generation.clone()).collect();
+        for generation in resumed {
+            self.tell_wanted(&generation);
+        }
+    }
+
+    pub(super) fn progress(&mut self, session: SessionId, lease: &LeaseId, progress: PendingProgress) {
+        let generation = lease.address().map(|(_, generation)| generation);
+        let now = self.now;
+        let clock = generation.as_ref().and_then(|generation| self.leases.get_mut(generation));
+        let (Some(generation), Some(clock)) = (generation.as_ref(), clock.filter(|c| c.lease == *lease && c.session == Some(session)))
+        else {
+            self.lease_gone(session, lease.clone());
+            return;
+        };
+        clock.pending = Some(progress);
+        if now.since(clock.progress_at) >= limits::PROGRESS_INTERVAL_MS {
+            self.flush_progress(generation);
+        } else {
+            let at = clock.progress_at.plus(limits::PROGRESS_INTERVAL_MS);
+            self.timers.arm(Timer::Lease(generation.clone()), at);
+        }
+    }
+
+    fn flush_progress(&mut self, generation: &GenerationId) {
+        let id = self.command_id();
+        let now = self.now;
+        let Some(clock) = self.leases.get_mut(generation) else { return };
+        let Some(pending) = clock.pending.take() else { return };
+        clock.progress_at = now;
+        let action = Action::Progress {
+            lease: clock.lease.clone(),
+            fence: clock.fence,
+            stage: pending.stage,
+            progress: pending.progress,
+            message: pending.message,
+            metadata: pending.metadata,
+        };
+        self.put(generation, Task::Decide { command: engine::Command { id, action }, claim: None }, Then::May);
+    }
+
+    /// Waiting progress is said before a line that follows it, and is pointless before the end of its stage.
+    pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action) {
+        match action {
+            Action::StageCompleted { .. } | Action::Done { .. } | Action::Fail { .. } | Action::HandBack { .. } => {
+                if let Some(clock) = self.leases.get_mut(generation) {
+                    clock.pending = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn arm_lease(&mut self, generation: &GenerationId) {
+        if let Some((at, _)) = self.next_end(generation) {
+            let at = at.max(self.now.plus(1));
+            self.timers.arm(Timer::Lease(generation.clone()), at);
+        }
+    }
+
+    /// When the lease ends if nothing else happens, and why.
+    fn next_end(&self, generation: &GenerationId) -> Option<(Timestamp, Loss)> {
+        let clock = self.leases.get(generation)?;
+        if clock.ending {
+            return None;
+        }
+        let silence = (clock.heard_at.plus(self.config.lease_silence_ms), Loss::WorkerLost);
+        let closed = clock.closed_at.map(|at| (at.plus(self.config.lease_after_close_ms), Loss::WorkerLost));
+        let mut ends = vec![silence];
+        ends.extend(closed);
+        if let Some(state) = self.state(generation) {
+            ends.extend(self.stage_ends(state, clock));
+        }
+        ends.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    fn stage_ends(&self, state: &State, clock: &LeaseClock) -> Vec<(Timestamp, Loss)> {
+        if state.phase == Phase::Cancelling {
+            return state.cancel_grace_until.map(|at| (at.max(clock.since), Loss::CancelGraceOver)).into_iter().collect();
+        }
+        let (Some(stage), Some(known)) = (state.pipeline.stages.get(state.stage), state.stages.get(state.stage)) else {
+            return Vec::new();
+        };
+        let started = known.started_at.unwrap_or(clock.since).max(clock.since);
+        let moved = known.moved_at.unwrap_or(started).max(clock.since);
+        vec![(started.plus(stage.timeout_ms), Loss::TimedOut), (moved.plus(stage.stall_ms), Loss::Stalled)]
+    }
+
+    pub(super) fn check_lease(&mut self, generation: &GenerationId) {
+        let now = self.now;
+        let due = self.leases.get(generation).is_some_and(|clock| {
+            clock.pending.is_some() && now.since(clock.progress_at) >= limits::PROGRESS_INTERVAL_MS
+        });
+        if due {
+            self.flush_progress(generation);
+        }
+        match self.next_end(generation) {
+            Some((at, loss)) if at <= now => self.lose(generation, loss),
+            _ => self.arm_lease(generation),
+        }
+        if let Some(clock) = self.leases.get(generation)
+            && clock.pending.is_some()
+        {
+            let at = clock.progress_at.plus(limits::PROGRESS_INTERVAL_MS).max(now.plus(1));
+            self.timers.arm(Timer::Lease(generation.clone()), at);
+        }
+    }
+
+    fn lose(&mut self, generation: &GenerationId, loss: Loss) {
+        let Some(clock) = self.leases.get_mut(generation) else { return };
+        if std::mem::replace(&mut clock.ending, true) {
+            return;
+        }
+        let fence = clock.fence;
+        tracing::warn!(generation = %generation, worker = %clock.worker, loss = ?loss, "lease lost");
+        self.counts.lost(loss);
+        let id = CommandId::new(format!("lose.{fence}")).expect("a number makes a valid id");
+        let command = engine::Command { id, action: Action::Lose { fence, loss } };
+        self.put(generation, Task::Decide { command, claim: None }, Then::Must);
+    }
+
+    /// What a durable change means for leases, workers and the queue.
+    pub(super) fn follow(&mut self, generation: &GenerationId, before: Option<&State>, after: &State, events: &[Decided]) {
+        self.counts.follow(before, events, self.now);
+        let held = before.and_then(|state| state.holder.as_ref());
+        let ended = held.is_some() && after.holder.as_ref().map(|holder| &holder.lease) != held.map(|holder| &holder.lease);
+        if ended {
+            self.end_lease(generation, after, events);
+        }
+        if after.phase == Phase::Cancelling && before.is_some_and(|state| state.phase == Phase::Running) {
+            self.tell_cancel(generation, after);
+        }
+        if let Some(pool) = events.iter().find_map(|event| released_pool(event)) {
+            self.release_slot(generation, &pool);
+        }
+        let waits = after.phase == Phase::Queued && events.iter().any(|event| event.show.kind != EventType::Log);
+        if waits && let Some(stage) = after.pipeline.stages.get(after.stage) {
+            let pool = stage.pool.clone();
+            if after.not_before > self.now {
+                self.timers.arm(Timer::Pool(pool), after.not_before);
+            } else {
+                self.kick(&pool);
+            }
+            self.survey_soon(generation);
+        }
+        if after.phase == Phase::External {
+            let pool = PoolName::new(protocol::Pipeline::EXTERNAL).expect("a literal pool name is valid");
+            self.pools.entry(pool.clone()).or_default();
+            self.timers.arm(Timer::Pool(pool), self.now.plus(self.config.external_stall_ms + 1));
+        }
+        if after.holder.is_none() {
+            self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(1_000));
+        } else {
+            self.arm_lease(generation);
+        }
+    }
+
+    fn end_lease(&mut self, generation: &GenerationId, after: &State, events: &[Decided]) {
+        let Some(clock) = self.leases.remove(generation) else { return };
+        if let Some(stage) = after.pipeline.stages.get(after.stage) {
+            let pool = stage.pool.clone();
+            self.remember_holder(generation, &pool, &clock.worker);
+        }
+        let Some(session) = clock.session else { return };
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.drop_handle(generation);
+        }
+        if !clock.slot_released {
+            self.free_slot(session, &clock.pool);
+        }
+        // Not by its own word: it must hear that it is over.
+        if clock.ending || events.iter().any(|event| event.show.kind == EventType::CancelRequested) {
+            self.lease_gone(session, clock.lease.clone());
+        }
+        self.pump(&clock.pool);
+    }
+
+    fn tell_cancel(&mut self, generation: &GenerationId, state: &State) {
+        let Some(clock) = self.leases.get(generation) else { return };
+        let (lease, session) = (clock.lease.clone(), clock.session);
+        if let Some(session) = session {
+            let reason = state.cancel_reason.clone();
+            self.send(session, ServerMessage::Cancel { lease, reason, grace_ms: limits::CANCEL_GRACE_MS });
+        }
+    }
+
+    fn release_slot(&mut self, generation: &GenerationId, pool: &PoolName) {
+        let Some(clock) = self.leases.get_mut(generation) else { return };
+        if clock.pool != *pool || std::mem::replace(&mut clock.slot_released, true) {
+            return;
+        }
+        if let Some(session) = clock.session {
+            self.free_slot(session, pool);
+            self.pump(pool);
+        }
+    }
+}
+
+fn released_pool(event: &Decided) -> Option<PoolName> {
+    match &event.fact {
+        engine::Fact::Released { pool } => Some(pool.clone()),
+        _ => None,
+    }
+}

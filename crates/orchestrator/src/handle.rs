@@ -1,0 +1,321 @@
+//! What the rest of the server holds of the orchestrator: commands in, durable answers out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::{Action, Phase, State};
+use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
+use protocol::{
+    CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId, UserId,
+    http::{Priority, Report, Submission},
+    limits,
+    worker::Artifact,
+};
+use store::{Claim, Filter, Store, StoreError};
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Clock,
+    core::{Answer, Ask, Counts, Input, Ticket, WorkerView},
+    intake,
+    pipelines::Pipelines,
+    shell::{Doorway, Letter, MakeInput, sequence_of},
+};
+
+/// Talks to the core's task. Shared by everybody.
+pub struct Handle {
+    doorway: Doorway,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    pipelines: Arc<Pipelines>,
+    counts: Arc<Counts>,
+    unfinished_per_owner_max: usize,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// A question about one generation.
+#[derive(Debug)]
+struct Asked(GenerationId, Ask);
+
+impl MakeInput for Asked {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Ask { ticket, generation: self.0, ask: self.1 }
+    }
+}
+
+#[derive(Debug)]
+struct AskedHolds(GenerationId, LeaseId, UserId);
+
+impl MakeInput for AskedHolds {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Holds { ticket, generation: self.0, lease: self.1, bearer: self.2 }
+    }
+}
+
+#[derive(Debug)]
+struct AskedWorkers;
+
+impl MakeInput for AskedWorkers {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Workers { ticket }
+    }
+}
+
+/// A new generation before it has an id.
+struct Draft {
+    owner: UserId,
+    tenant: TenantId,
+    causal: CausalId,
+    pipeline: Arc<Pipeline>,
+    input: protocol::Metadata,
+    priority: Priority,
+    client: Option<protocol::Metadata>,
+    retry_of: Option<GenerationId>,
+    kept: Vec<(StageName, Artifact)>,
+    claim: Option<Claim>,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        doorway: Doorway,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        pipelines: Arc<Pipelines>,
+        counts: Arc<Counts>,
+        unfinished_per_owner_max: usize,
+    ) -> Self {
+        Self { doorway, store, clock, pipelines, counts, unfinished_per_owner_max }
+    }
+
+    /// Which pipelines there are.
+    #[must_use]
+    pub fn pipelines(&self) -> &Pipelines {
+        &self.pipelines
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Connected workers and what they work on.
+    ///
+    /// # Errors
+    /// `unavailable` while the server stops.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, Problem> {
+        match self.question(Box::new(AskedWorkers)).await? {
+            Answer::Workers(views) => Ok(views),
+            Answer::Generation { .. } | Answer::Holds(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Does `bearer` hold `lease` of `generation` now?
+    ///
+    /// # Errors
+    /// `unavailable` while the server stops.
+    pub async fn holds(&self, generation: &GenerationId, lease: &LeaseId, bearer: &UserId) -> Result<bool, Problem> {
+        let asked = AskedHolds(generation.clone(), lease.clone(), bearer.clone());
+        Ok(matches!(self.question(Box::new(asked)).await?, Answer::Holds(true)))
+    }
+
+    /// A generation as it stands, whole.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn state(&self, generation: &GenerationId) -> Result<(Arc<State>, Event), Problem> {
+        match self.question(Box::new(Asked(generation.clone(), Ask::Read))).await? {
+            Answer::Generation { event, state, .. } => Ok((state, *event)),
+            Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+        }
+    }
+
+    async fn question(&self, make: Box<dyn MakeInput>) -> Result<Answer, Problem> {
+        let (tx, rx) = oneshot::channel();
+        let gone = || Problem::new(ErrorCode::Unavailable, "the server is stopping").hint("repeat in a few seconds");
+        self.doorway.letters.send(Letter::Question(make, tx)).await.map_err(|_| gone())?;
+        rx.await.map_err(|_| gone())?
+    }
+
+    async fn command(&self, generation: &GenerationId, id: CommandId, action: Action) -> Result<Answer, Problem> {
+        let ask = Ask::Command(engine::Command { id, action });
+        self.question(Box::new(Asked(generation.clone(), ask))).await
+    }
+
+    async fn create(&self, draft: Draft) -> Result<Submitted, Problem> {
+        let now = self.clock.now();
+        let generation = GenerationId::generate(now, random()?);
+        // The artifacts are named before the generation exists: a crash in between leaves rows that retention sweeps.
+        for (_, artifact) in &draft.kept {
+            let row = store::Artifact {
+                name: artifact.name.clone(),
+                size: artifact.size,
+                sha256: artifact.sha256.clone(),
+                at: now,
+            };
+            self.store.put_artifact(&generation, row).await.map_err(|error| store_problem(&error))?;
+        }
+        let submit = engine::Submit {
+            generation: generation.clone(),
+            owner: draft.owner,
+            tenant: draft.tenant,
+            causal: draft.causal,
+            pipeline: draft.pipeline,
+            input: draft.input,
+            priority: draft.priority,
+            client: draft.client,
+            retry_of: draft.retry_of,
+            kept: draft.kept,
+        };
+        let command = CommandId::generate(now, random()?);
+        let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim };
+        match self.question(Box::new(Asked(generation, ask))).await? {
+            Answer::Generation { event, repeated, .. } => Ok(Submitted { event: *event, repeated }),
+            Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+        }
+    }
+
+    async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {
+        let filter =
+            Filter { owner: Some(owner.clone()), tenant: Some(tenant.clone()), state: None, unfinished: true };
+        let max = self.unfinished_per_owner_max;
+        let count = self.store.count(&filter, max).await.map_err(|error| store_problem(&error))?;
+        if count < max {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::QueueFull, format!("{max} generations of this owner are unfinished"))
+            .hint("wait for some to end, or cancel some"))
+    }
+}
+
+#[async_trait]
+impl Commands for Handle {
+    async fn submit(&self, submit: Submit) -> Result<Submitted, Problem> {
+        let checked = intake::check(&submit.submission, &self.pipelines)?;
+        self.room_for(&submit.owner, &submit.tenant).await?;
+        let claim = claim(&submit.tenant, &submit.owner, submit.idempotency, &submit.submission)?;
+        self.create(Draft {
+            owner: submit.owner,
+            tenant: submit.tenant,
+            causal: submit.causal,
+            pipeline: checked.pipeline,
+            input: checked.input,
+            priority: submit.submission.priority,
+            client: submit.submission.metadata,
+            retry_of: None,
+            kept: Vec::new(),
+            claim,
+        })
+        .await
+    }
+
+    async fn retry(
+        &self,
+        generation: &GenerationId,
+        causal: CausalId,
+        idempotency: Option<String>,
+    ) -> Result<Submitted, Problem> {
+        let (state, _) = self.state(generation).await?;
+        if !state.is_terminal() || state.phase == Phase::External {
+            return Err(Problem::new(ErrorCode::StateConflict, "it has not ended").hint("cancel it first, or wait"));
+        }
+        self.room_for(&state.owner, &state.tenant).await?;
+        // The same key for the same original is one retry.
+        let asks_for = Submission { metadata: Some(retry_marker(generation)), ..Submission::default() };
+        let claim = claim(&state.tenant, &state.owner, idempotency, &asks_for)?;
+        self.create(Draft {
+            owner: state.owner.clone(),
+            tenant: state.tenant.clone(),
+            causal,
+            pipeline: Arc::clone(&state.pipeline),
+            input: state.input.clone(),
+            priority: state.priority,
+            client: state.client.clone(),
+            retry_of: Some(generation.clone()),
+            kept: if state.phase == Phase::Complete { Vec::new() } else { state.artifacts.clone() },
+            claim,
+        })
+        .await
+    }
+
+    async fn cancel(&self, generation: &GenerationId, command: CommandId, reason: &str) -> Result<Event, Problem> {
+        let mut reason = reason.to_owned();
+        if reason.len() > limits::MESSAGE_BYTES_MAX {
+            reason.truncate(reason.floor_char_boundary(limits::MESSAGE_BYTES_MAX));
+        }
+        event_of(self.command(generation, command, Action::Cancel { reason }).await?)
+    }
+
+    async fn prioritize(
+        &self,
+        generation: &GenerationId,
+        command: CommandId,
+        priority: Priority,
+    ) -> Result<Event, Problem> {
+        event_of(self.command(generation, command, Action::Prioritize(priority)).await?)
+    }
+
+    async fn report(&self, generation: &GenerationId, reports: Vec<Report>) -> Result<Sequence, Problem> {
+        let mut last = Sequence(0);
+        for report in reports {
+            let answer = self.command(generation, report.event_id.clone(), Action::Report(Box::new(report))).await?;
+            last = sequence_of(&answer);
+        }
+        Ok(last)
+    }
+}
+
+impl Workers for Handle {
+    fn connect(&self, bearer: access::Identity) -> Option<WorkerLink> {
+        self.doorway.open(bearer)
+    }
+}
+
+fn event_of(answer: Answer) -> Result<Event, Problem> {
+    match answer {
+        Answer::Generation { event, .. } => Ok(*event),
+        Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+    }
+}
+
+fn retry_marker(generation: &GenerationId) -> protocol::Metadata {
+    [("retryOf".to_owned(), serde_json::Value::from(generation.as_str()))].into_iter().collect()
+}
+
+/// The key is scoped to tenant and owner; lengths before the parts keep two scopes from reading alike.
+fn claim(
+    tenant: &TenantId,
+    owner: &UserId,
+    key: Option<String>,
+    submission: &Submission,
+) -> Result<Option<Claim>, Problem> {
+    let Some(key) = key else { return Ok(None) };
+    if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES_MAX {
+        return Err(Problem::new(ErrorCode::InvalidRequest, format!("Idempotency-Key has {} bytes", key.len()))
+            .hint(format!("1 to {}", limits::IDEMPOTENCY_KEY_BYTES_MAX)));
+    }
+    // Maps are sorted, so the order of fields in the body does not matter.
+    let body = serde_json::to_vec(submission).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+    let scope = format!("{}:{tenant}:{}:{owner}", tenant.as_str().len(), owner.as_str().len());
+    Ok(Some(Claim { scope, key, digest: access::digest::sha256(&body) }))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Problem> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Problem::new(ErrorCode::Internal, format!("no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+fn store_problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Full => Problem::new(ErrorCode::StorageFull, "the disk is full; nothing was stored")
+            .hint("free space on the data folder's disk; no restart is needed"),
+        StoreError::Unavailable(_) => Problem::new(ErrorCode::Unavailable, error.to_string()).hint("repeat later"),
+    }
+}
