@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use protocol::{
-    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, UserId, WorkerId,
+    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, UserId,
+    WorkerId,
     http::{Priority, Report},
     worker::{Artifact, FailureKind},
 };
@@ -87,7 +88,8 @@ pub enum Action {
     Submit(Box<Submit>),
     /// Dispatcher: a worker accepted; the fence grows by one.
     Grant(Grant),
-    /// Worker: how far the stage is, in per cent of the stage.
+    /// Worker: how far the stage is, in per cent of the stage. Naming a later stage of the run says that those before it
+    /// ended well, so a worker of few lines needs only this and [`Action::Done`].
     Progress {
         /// Under which lease.
         lease: LeaseId,
@@ -124,7 +126,7 @@ pub enum Action {
         /// Facts beside it.
         metadata: Option<Metadata>,
     },
-    /// Worker: a file was uploaded and is announced.
+    /// Worker: a file was uploaded and is announced. It belongs to the stage that runs, so it comes before that stage's end.
     Artifact {
         /// Under which lease.
         lease: LeaseId,
@@ -153,7 +155,7 @@ pub enum Action {
         /// Which pool.
         pool: PoolName,
     },
-    /// Worker: the run is done; completes its last stage.
+    /// Worker: the run is done; completes whatever of it is not completed yet.
     Done {
         /// Under which lease.
         lease: LeaseId,
@@ -189,7 +191,7 @@ pub enum Action {
         /// Why.
         loss: Loss,
     },
-    /// Client: stop it. After the end: answered with the end, no event.
+    /// Client: stop it. Refused after the end and when it was asked before; both carry the answer.
     Cancel {
         /// For people; empty means by its owner.
         reason: String,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use protocol::{
-    ArtifactName, Attempt, Fence, GenerationId, LeaseId, Metadata, Pipeline, StageName, State, Timestamp, UserId, WorkerId,
+    ArtifactName, EventId, Fence, GenerationId, LeaseId, Metadata, Pipeline, StageName, State, Timestamp, UserId,
+    WorkerId,
     http::Priority,
     worker::{Artifact, FailureKind},
 };
@@ -85,15 +86,15 @@ pub enum Fact {
         /// Does it count against the stage's retries?
         burned: bool,
     },
-    /// Waits for its next run: after a stage of another pool, a retry, a hand-back.
+    /// Waits for its next run: after a run of another pool, a failed try, a hand-back.
     Queued {
         /// At which stage it goes on.
         stage: StageName,
-        /// Not before.
+        /// Not before; 0 for at once.
         not_before: Timestamp,
+        /// Facts of the stage before, when they came after its end.
+        outputs: Option<Metadata>,
     },
-    /// The worker gave it back.
-    HandedBack,
     /// The client changed its place.
     Prioritized {
         /// The new one.
@@ -144,9 +145,52 @@ pub enum Fact {
         /// Which one.
         state: State,
     },
-    /// Attempt numbers live in the show; nothing else of it matters to the fold.
-    Noted {
-        /// For people.
-        attempt: Attempt,
-    },
+}
+
+/// A stored fact is not one this version knows. Going on without it would fold a false state.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored fact of event {event} cannot be read")]
+pub struct UnreadableFact {
+    /// Whose fact.
+    pub event: EventId,
+    /// Where it went wrong.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+impl Event {
+    /// Does the generation's row have to be rewritten? Progress and what is like a log line leaves the row as it is:
+    /// whoever loads the generation folds these on top. A report of an external producer counts, because the row's
+    /// time is what its watchdog goes by.
+    #[must_use]
+    pub const fn is_edge(&self) -> bool {
+        !matches!(
+            self.fact,
+            Fact::Progressed { .. }
+                | Fact::Logged { .. }
+                | Fact::Kept { .. }
+                | Fact::Checkpointed { .. }
+                | Fact::Released { .. }
+        )
+    }
+
+    /// The event as it was committed.
+    ///
+    /// # Errors
+    /// [`UnreadableFact`] when `fact` was written by a version that knows more, or is damaged.
+    pub fn from_stored(show: protocol::Event, fact: &[u8]) -> Result<Self, UnreadableFact> {
+        match serde_json::from_slice(fact) {
+            Ok(fact) => Ok(Self { show, fact }),
+            Err(source) => Err(UnreadableFact { event: show.event_id, source }),
+        }
+    }
+
+    /// The fact as it is stored beside the show.
+    ///
+    /// # Panics
+    /// Never: a fact has text keys and finite numbers only, which JSON can always hold.
+    #[must_use]
+    pub fn fact_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.fact).expect("a fact has text keys and finite numbers only")
+    }
 }

@@ -1,1 +1,262 @@
-//! (being written)
+//! The fold: a generation is what its events make of it. Decides nothing; whatever was committed is taken as it is.
+
+use std::collections::BTreeMap;
+
+use protocol::{
+    CausalId, GenerationId, Metadata, Pipeline, Sequence, StageName, TenantId, Timestamp, UserId, http::Priority,
+    worker::Checkpoint,
+};
+
+use crate::{
+    event::{Event, Fact},
+    metadata,
+    state::{Holder, Phase, StageState, State},
+};
+
+/// The state after `event`. Total: a fact that does not fit changes nothing but the sequence and what is shown. A history
+/// whose beginning is gone is folded from what its first event shows, as if by a producer outside: it can be looked at,
+/// nobody can get a lease of it, and its stall bound ends it.
+#[must_use]
+pub fn evolve(state: Option<State>, event: &Event) -> State {
+    let show = &event.show;
+    let mut state = match state {
+        Some(mut state) => {
+            state.apply(&event.fact, show.timestamp);
+            state
+        }
+        None => State::born(Identity::of(show), &event.fact, show.timestamp),
+    };
+    state.absorb(show);
+    state
+}
+
+/// Who and what a generation is, from its submission to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) generation: GenerationId,
+    pub(crate) owner: UserId,
+    pub(crate) tenant: TenantId,
+    pub(crate) causal: CausalId,
+}
+
+impl Identity {
+    fn of(show: &protocol::Event) -> Self {
+        Self {
+            generation: show.generation_id.clone(),
+            owner: show.user_id.clone(),
+            tenant: show.tenant_id.clone(),
+            causal: show.causal_id.clone(),
+        }
+    }
+}
+
+impl State {
+    /// The state that the first fact makes, before it is shown.
+    pub(crate) fn born(identity: Identity, fact: &Fact, at: Timestamp) -> Self {
+        let mut state = Self {
+            generation: identity.generation,
+            owner: identity.owner,
+            tenant: identity.tenant,
+            causal: identity.causal,
+            pipeline: Pipeline::external().into(),
+            input: Metadata::new(),
+            priority: Priority::default(),
+            client: None,
+            retry_of: None,
+            created_at: at,
+            updated_at: at,
+            sequence: Sequence(0),
+            phase: Phase::External,
+            stage: 0,
+            stages: Vec::new(),
+            fence: protocol::Fence(0),
+            holder: None,
+            not_before: Timestamp(0),
+            cancel_grace_until: None,
+            cancel_reason: String::new(),
+            progress: 0.0,
+            message: String::new(),
+            reported: None,
+            artifacts: Vec::new(),
+            checkpoint: None,
+            facts: Metadata::new(),
+            attempt: protocol::Attempt(1),
+            attempts: BTreeMap::new(),
+        };
+        let Fact::Accepted { pipeline, input, priority, client, retry_of, kept } = fact else {
+            state.apply(fact, at);
+            return state;
+        };
+        state.pipeline = pipeline.clone();
+        state.input = input.clone();
+        state.priority = *priority;
+        state.client = client.clone();
+        state.retry_of = retry_of.clone();
+        if !pipeline.is_external() {
+            state.phase = Phase::Queued;
+            state.stages = vec![StageState::default(); pipeline.stages.len()];
+            state.artifacts = kept.clone();
+            state.skip_kept();
+        }
+        state
+    }
+
+    /// Goes on after the last stage that left kept files behind. The last stage of the pipeline is always run: without
+    /// it the generation would have nothing to do and nothing to say.
+    fn skip_kept(&mut self) {
+        let last = self.pipeline.stages.len().saturating_sub(1);
+        let kept =
+            |stage: &protocol::Stage| stage.keep && self.artifacts.iter().any(|(keeper, _)| *keeper == stage.name);
+        self.stage = self.pipeline.stages[..last].iter().rposition(kept).map_or(0, |stage| stage + 1);
+        for done in &mut self.stages[..self.stage] {
+            done.completed = true;
+            done.progress = 100.0;
+        }
+        let skipped = &self.pipeline.stages[..self.stage];
+        self.artifacts.retain(|(keeper, _)| skipped.iter().any(|stage| stage.name == *keeper));
+    }
+
+    /// What happened.
+    pub(crate) fn apply(&mut self, fact: &Fact, at: Timestamp) {
+        match fact {
+            Fact::Accepted { .. } => {}
+            Fact::Granted { lease, fence, worker, instance, node, bearer, stage } => {
+                self.phase = Phase::Running;
+                self.fence = *fence;
+                self.holder = Some(Holder {
+                    lease: lease.clone(),
+                    worker: worker.clone(),
+                    instance: instance.clone(),
+                    node: node.clone(),
+                    bearer: bearer.clone(),
+                    since: at,
+                    released: Vec::new(),
+                });
+                self.begin(stage, at);
+            }
+            Fact::StageStarted { stage } => self.begin(stage, at),
+            Fact::Progressed { progress } => self.move_on(*progress, at),
+            Fact::StageCompleted { stage, outputs } => self.complete_stage(stage, outputs.as_ref(), at),
+            Fact::StageFailed { stage, burned, .. } => {
+                if let Some(known) = self.index_of(stage).and_then(|index| self.stages.get_mut(index)) {
+                    known.failures += u32::from(*burned);
+                }
+            }
+            Fact::Queued { stage, not_before, outputs } => self.queue(stage, *not_before, outputs.as_ref()),
+            Fact::Prioritized { priority } => self.priority = *priority,
+            Fact::Logged { metadata } => self.remember(metadata.as_ref()),
+            Fact::Kept { stage, artifact } => {
+                self.artifacts.retain(|(_, other)| other.name != artifact.name);
+                self.artifacts.push((stage.clone(), artifact.clone()));
+                self.touch(at);
+            }
+            Fact::Checkpointed { stage, artifact, data } => {
+                self.checkpoint =
+                    Some(Checkpoint { stage: stage.clone(), artifact: artifact.clone(), data: data.clone() });
+                self.touch(at);
+            }
+            Fact::Released { pool } => {
+                if let Some(holder) = &mut self.holder {
+                    holder.released.push(pool.clone());
+                }
+            }
+            Fact::CancelRequested { reason, grace_until } => {
+                self.phase = Phase::Cancelling;
+                self.cancel_grace_until = Some(*grace_until);
+                self.cancel_reason.clone_from(reason);
+            }
+            Fact::Reported { progress, status } => {
+                self.progress = self.progress.max(*progress);
+                self.reported = StageName::new(status.as_str()).ok().filter(|word| word.as_str() != "queued");
+            }
+            Fact::Ended { state } => self.end(*state),
+        }
+    }
+
+    /// What was shown of it.
+    pub(crate) fn absorb(&mut self, show: &protocol::Event) {
+        self.sequence = self.sequence.next();
+        self.updated_at = show.timestamp;
+        self.progress = show.progress;
+        self.message.clone_from(&show.message);
+        self.attempt = show.attempt;
+    }
+
+    fn begin(&mut self, stage: &StageName, at: Timestamp) {
+        let Some(index) = self.index_of(stage) else { return };
+        let Some(known) = self.stages.get_mut(index) else { return };
+        known.started_at = Some(at);
+        known.moved_at = Some(at);
+        known.progress = 0.0;
+        self.stage = index;
+        self.attempts.insert(stage.clone(), protocol::Attempt(known.failures + 1));
+    }
+
+    fn move_on(&mut self, progress: f64, at: Timestamp) {
+        if let Some(known) = self.stages.get_mut(self.stage)
+            && progress > known.progress
+        {
+            known.progress = progress;
+            known.moved_at = Some(at);
+        }
+    }
+
+    fn touch(&mut self, at: Timestamp) {
+        if let Some(known) = self.stages.get_mut(self.stage) {
+            known.moved_at = Some(at);
+        }
+    }
+
+    fn complete_stage(&mut self, stage: &StageName, outputs: Option<&Metadata>, at: Timestamp) {
+        let Some(index) = self.index_of(stage) else { return };
+        let Some(known) = self.stages.get_mut(index) else { return };
+        known.completed = true;
+        known.progress = 100.0;
+        known.moved_at = Some(at);
+        self.stage = index;
+        self.put_out(outputs);
+    }
+
+    /// Facts of the stage that runs, for later stages and, as far as they fit, for everybody.
+    fn put_out(&mut self, outputs: Option<&Metadata>) {
+        let (Some(known), Some(outputs)) = (self.stages.get_mut(self.stage), outputs) else { return };
+        known.outputs.extend(outputs.clone());
+        self.remember(Some(outputs));
+    }
+
+    fn remember(&mut self, facts: Option<&Metadata>) {
+        if let Some(facts) = facts {
+            metadata::remember(&mut self.facts, facts);
+        }
+    }
+
+    fn queue(&mut self, stage: &StageName, not_before: Timestamp, outputs: Option<&Metadata>) {
+        self.put_out(outputs);
+        let Some(index) = self.index_of(stage) else { return };
+        self.phase = Phase::Queued;
+        self.holder = None;
+        self.stage = index;
+        self.not_before = not_before;
+        for known in self.stages.iter_mut().skip(index) {
+            // Only what was burned is remembered of a stage that is to be run again.
+            *known = StageState { failures: known.failures, ..StageState::default() };
+        }
+        // A checkpoint of a stage that is not run again leads nowhere.
+        let behind =
+            self.checkpoint.as_ref().and_then(|point| self.index_of(&point.stage)).is_some_and(|at| at < index);
+        if behind {
+            self.checkpoint = None;
+        }
+    }
+
+    fn end(&mut self, state: protocol::State) {
+        self.phase = match state {
+            protocol::State::Complete => Phase::Complete,
+            protocol::State::Cancelled => Phase::Cancelled,
+            // The other three are no ends; to leave such a generation open would let something follow.
+            _ => Phase::Failed,
+        };
+        self.holder = None;
+        self.cancel_grace_until = None;
+    }
+}

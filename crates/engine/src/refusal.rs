@@ -51,14 +51,18 @@ impl Refusal {
     pub fn problem(&self) -> Problem {
         let text = self.to_string();
         match self {
-            Self::Exists | Self::Ended(_) | Self::NotNow { .. } => Problem::new(ErrorCode::StateConflict, text)
-                .hint("read the generation and decide again"),
+            Self::Exists | Self::Ended(_) | Self::NotNow { .. } => {
+                Problem::new(ErrorCode::StateConflict, text).hint("read the generation and decide again")
+            }
             Self::Unknown => Problem::not_found(),
-            Self::LeaseLost { .. } => Problem::new(ErrorCode::LeaseLost, text).hint("stop this run and take new offers"),
+            Self::LeaseLost { .. } => {
+                Problem::new(ErrorCode::LeaseLost, text).hint("stop this run and take new offers")
+            }
             Self::LeaseRequired => Problem::new(ErrorCode::LeaseRequired, text)
                 .hint("write through a worker, or submit with pipeline `external`"),
-            Self::WrongStage { .. } | Self::Invalid(_) => Problem::new(ErrorCode::InvalidRequest, text)
-                .hint("compare with the stages of the offer"),
+            Self::WrongStage { .. } | Self::Invalid(_) => {
+                Problem::new(ErrorCode::InvalidRequest, text).hint("compare with the stages of the offer")
+            }
             Self::NothingNew => Problem::new(ErrorCode::StateConflict, text).hint("nothing to do"),
         }
     }

@@ -1,10 +1,10 @@
 //! Where a generation stands: the fold of its events. Serialised into the generation's row at stage edges.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use protocol::{
-    Attempt, CausalId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, Sequence, StageName, TenantId, Timestamp,
-    UserId, WorkerId,
+    Attempt, CausalId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, Sequence, Stage, StageName,
+    TenantId, Timestamp, UserId, WorkerId,
     http::Priority,
     worker::{Artifact, Checkpoint},
 };
@@ -58,7 +58,7 @@ pub struct StageState {
     pub failures: u32,
     /// When the current try began.
     pub started_at: Option<Timestamp>,
-    /// When its progress last moved.
+    /// When it last moved: progress rose, a file was kept, a checkpoint saved.
     pub moved_at: Option<Timestamp>,
     /// 0 to 100.
     pub progress: f64,
@@ -113,6 +113,8 @@ pub struct State {
     pub progress: f64,
     /// The message as last shown.
     pub message: String,
+    /// Only of an external producer: its latest word, absent while that is `queued`.
+    pub reported: Option<StageName>,
     /// Kept files, with the stage that kept them.
     pub artifacts: Vec<(StageName, Artifact)>,
     /// Where the last attempt had come to.
@@ -123,4 +125,84 @@ pub struct State {
     pub attempt: Attempt,
     /// Tries by stage, for people, with stages never tried left out.
     pub attempts: BTreeMap<StageName, Attempt>,
+}
+
+/// When the stage that runs has to end, one way or the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageDeadlines {
+    /// From here on it counts as stalled, unless it moves; `None` when no stage runs.
+    pub stalled_at: Option<Timestamp>,
+    /// From here on it has taken too long; `None` when no stage runs.
+    pub timed_out_at: Option<Timestamp>,
+}
+
+impl State {
+    /// Where it stands, as watchers see it.
+    #[must_use]
+    pub const fn state_now(&self) -> protocol::State {
+        match self.phase {
+            Phase::Queued => protocol::State::Queued,
+            Phase::Running => protocol::State::Running,
+            Phase::Cancelling => protocol::State::Cancelling,
+            Phase::External if self.reported.is_some() => protocol::State::Running,
+            Phase::External => protocol::State::Queued,
+            Phase::Complete => protocol::State::Complete,
+            Phase::Failed => protocol::State::Failed,
+            Phase::Cancelled => protocol::State::Cancelled,
+        }
+    }
+
+    /// The stage that runs, as watchers see it; `None` when none does.
+    #[must_use]
+    pub fn stage_now(&self) -> Option<&StageName> {
+        match (self.phase, &self.holder) {
+            (Phase::Running | Phase::Cancelling, Some(_)) => self.stage_here().map(|stage| &stage.name),
+            (Phase::External | Phase::Cancelling, _) => self.reported.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The definition of the stage that runs or will run next; `None` only of an external producer.
+    #[must_use]
+    pub fn stage_here(&self) -> Option<&Stage> {
+        self.pipeline.stages.get(self.stage)
+    }
+
+    /// The consecutive stages of one pool that begin with the one that runs or will run next: what an offer holds.
+    #[must_use]
+    pub fn run(&self) -> Range<usize> {
+        let Some(first) = self.stage_here() else { return self.stage..self.stage };
+        let rest = &self.pipeline.stages[self.stage..];
+        self.stage..self.stage + rest.iter().take_while(|stage| stage.pool == first.pool).count()
+    }
+
+    /// Has it ended?
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        self.state_now().is_terminal()
+    }
+
+    /// May a write under `lease` and `fence` change it? Only the latest grant's may, and only while it lasts.
+    #[must_use]
+    pub fn holds(&self, lease: &LeaseId, fence: Fence) -> bool {
+        self.fence == fence && self.holder.as_ref().is_some_and(|holder| holder.lease == *lease)
+    }
+
+    /// When the stage that runs has to end. A stage that is completed keeps its bounds until the run goes on, so that a
+    /// worker that never says `done` does not hold it for ever.
+    #[must_use]
+    pub fn deadlines(&self) -> StageDeadlines {
+        let (Some(_), Some(stage), Some(known)) = (&self.holder, self.stage_here(), self.stages.get(self.stage)) else {
+            return StageDeadlines::default();
+        };
+        StageDeadlines {
+            stalled_at: known.moved_at.map(|at| at.plus(stage.stall_ms)),
+            timed_out_at: known.started_at.map(|at| at.plus(stage.timeout_ms)),
+        }
+    }
+
+    /// Where `name` stands in the pipeline.
+    pub(crate) fn index_of(&self, name: &StageName) -> Option<usize> {
+        self.pipeline.stages.iter().position(|stage| stage.name == *name)
+    }
 }

@@ -1,7 +1,9 @@
 //! The read half of a store: what watchers and pages need. Reads are short; a page is one read.
 
 use async_trait::async_trait;
-use protocol::{ArtifactName, Epoch, Event, FileId, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId};
+use protocol::{
+    ArtifactName, Epoch, Event, FileId, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId,
+};
 
 use crate::{change::Row, queue::Queued};
 
@@ -104,8 +106,12 @@ pub trait History: Send + Sync {
     fn epoch(&self) -> Epoch;
 
     /// Events after `after`, oldest first, at most `limit`.
-    async fn events_after(&self, generation: &GenerationId, after: Sequence, limit: usize)
-    -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events_after(
+        &self,
+        generation: &GenerationId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// The latest state; `None` for an unknown generation.
     async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError>;

@@ -13,8 +13,8 @@ pub mod sqlite;
 use async_trait::async_trait;
 
 pub use change::{Change, Charge, Claim, CommitError, Committed, NewEvent, Row};
-pub use history::{Artifact, Filter, History, Latest, Listed, ListPage, StoreError, StoredEvent, Upload};
-use protocol::{GenerationId, PoolName, Sequence, Timestamp};
+pub use history::{Artifact, Filter, History, Latest, ListPage, Listed, StoreError, StoredEvent, Upload};
+use protocol::{CommandId, GenerationId, PoolName, Sequence, Timestamp};
 pub use queue::{Lease, QueueEntry, Queued};
 
 /// A generation as the orchestrator loads it: the last state written, and the events that came after it.
@@ -43,6 +43,13 @@ pub trait Store: History {
     /// A dropped call may or may not have committed; repeat it with the same command id.
     async fn commit(&self, changes: Vec<Change>) -> Vec<Result<Committed, CommitError>>;
 
+    /// The sequence of the last event `command` caused, if it was ever committed: how a repeat of a command that no
+    /// longer fits the state is told from a new one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn find(&self, generation: &GenerationId, command: &CommandId) -> Result<Option<Sequence>, StoreError>;
+
     /// The state of a generation, to decide upon.
     ///
     /// # Errors
@@ -55,8 +62,13 @@ pub trait Store: History {
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer now.
-    async fn reserve(&self, pool: &PoolName, count: usize, now: Timestamp, until: Timestamp)
-    -> Result<Vec<Queued>, StoreError>;
+    async fn reserve(
+        &self,
+        pool: &PoolName,
+        count: usize,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Queued>, StoreError>;
 
     /// Gives a reservation back before its time.
     async fn unreserve(&self, generation: &GenerationId);

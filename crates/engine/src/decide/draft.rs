@@ -1,0 +1,83 @@
+//! The events of one decision, each made on the state that the one before it left, with the fold that will be used to read
+//! them back. So what is shown and what is folded cannot disagree.
+
+use protocol::{CommandId, EventType, Timestamp, limits};
+
+use crate::{
+    event::{Event, Fact},
+    refusal::Refusal,
+    show::Says,
+    state::State,
+};
+
+/// Events in the making.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    state: State,
+    command: &'a CommandId,
+    now: Timestamp,
+    events: Vec<Event>,
+}
+
+impl<'a> Draft<'a> {
+    /// Nothing yet, on `state`.
+    pub(super) fn new(state: &State, command: &'a CommandId, now: Timestamp) -> Self {
+        Self { state: state.clone(), command, now, events: Vec::new() }
+    }
+
+    /// The first event of a generation that `fact` just made.
+    pub(super) fn born(state: State, fact: Fact, command: &'a CommandId, now: Timestamp, says: Says) -> Self {
+        let mut draft = Self { state, command, now, events: Vec::new() };
+        draft.record(EventType::Queued, fact, says);
+        draft
+    }
+
+    /// The state as the events so far leave it.
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// When it is decided.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// One more event.
+    pub(super) fn push(&mut self, kind: EventType, fact: Fact, says: Says) {
+        self.state.apply(&fact, self.now);
+        self.record(kind, fact, says);
+    }
+
+    fn record(&mut self, kind: EventType, fact: Fact, says: Says) {
+        let show = self.state.show(self.command.event(self.events.len()), kind, self.now, says);
+        self.state.absorb(&show);
+        self.events.push(Event { show, fact });
+    }
+
+    /// The last event of a generation.
+    pub(super) fn end(mut self, state: protocol::State, says: Says) -> Vec<Event> {
+        let kind = match state {
+            protocol::State::Complete => EventType::Complete,
+            protocol::State::Cancelled => EventType::Cancelled,
+            _ => EventType::Failed,
+        };
+        self.push(kind, Fact::Ended { state }, says);
+        self.events
+    }
+
+    /// The events.
+    pub(super) fn finish(self) -> Vec<Event> {
+        self.events
+    }
+
+    /// Refuses what a generation can do without once its history is full, but for one event each half `patience_ms`: a
+    /// stage that still moves must not be taken for one that stands still.
+    pub(super) fn check_room(&self, last: Timestamp, patience_ms: u64) -> Result<(), Refusal> {
+        // A second at least, so that a tiny bound does not open the history again.
+        let interval = (patience_ms / 2).max(1_000);
+        if self.state.sequence.0 >= limits::EVENTS_PER_GENERATION_MAX && self.now.since(last) < interval {
+            return Err(Refusal::NothingNew);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! A new generation: accepted, and waiting in its lane.
+
+use protocol::{CommandId, Timestamp};
+
+use crate::{
+    command::Submit,
+    decide::draft::Draft,
+    event::{Event, Fact},
+    evolve::Identity,
+    metadata,
+    refusal::Refusal,
+    show::Says,
+    state::State,
+    words,
+};
+
+/// Accepts it. That `input` fits the pipeline's schema is checked by whoever has the schema compiled.
+pub(super) fn submit(submit: &Submit, command: &CommandId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    submit.pipeline.check().map_err(Refusal::Invalid)?;
+    metadata::check("metadata", submit.client.as_ref())?;
+    let identity = Identity {
+        generation: submit.generation.clone(),
+        owner: submit.owner.clone(),
+        tenant: submit.tenant.clone(),
+        causal: submit.causal.clone(),
+    };
+    let fact = Fact::Accepted {
+        pipeline: submit.pipeline.clone(),
+        input: submit.input.clone(),
+        priority: submit.priority,
+        client: submit.client.clone(),
+        retry_of: submit.retry_of.clone(),
+        kept: submit.kept.clone(),
+    };
+    let mut state = State::born(identity, &fact, now);
+    state.message = words::QUEUED.to_owned();
+    Ok(Draft::born(state, fact, command, now, Says::message(words::QUEUED)).finish())
+}

@@ -1,0 +1,94 @@
+//! Facts beside an event: what a worker may put there, what stays visible afterwards, and how much of it.
+
+use protocol::{Metadata, limits};
+
+use crate::refusal::Refusal;
+
+/// Keys the engine alone writes: a worker that could would fake an error or speak for the client.
+const ENGINE_KEYS: [&str; 8] =
+    ["client", "attempt", "retryAt", "queuePosition", "errorCode", "errorMessage", "errorHint", "retryable"];
+/// Keys that are true for a moment only; kept visible they would be wrong in the next event.
+const MOMENT_KEYS: [&str; 3] = ["currentFrame", "totalFrames", "estimatedSecondsRemaining"];
+
+/// Refuses what is too large to be repeated to each watcher.
+pub(crate) fn check(what: &str, metadata: Option<&Metadata>) -> Result<(), Refusal> {
+    let bytes = metadata.map_or(0, json_bytes);
+    if bytes > limits::METADATA_BYTES_MAX {
+        return Err(Refusal::Invalid(format!(
+            "{what} has {bytes} bytes of JSON: {} at most",
+            limits::METADATA_BYTES_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// What a worker put beside its event, without the keys that are not its to write.
+pub(crate) fn of_worker(metadata: Option<&Metadata>) -> Metadata {
+    let mut own = metadata.cloned().unwrap_or_default();
+    own.retain(|key, _| !ENGINE_KEYS.contains(&key.as_str()));
+    own
+}
+
+/// Keeps `new` visible from here on. What no longer fits is shown once, with its own event, and left out afterwards: a
+/// talkative worker loses facts, not its run.
+pub(crate) fn remember(facts: &mut Metadata, new: &Metadata) {
+    let mut bytes = json_bytes(facts);
+    for (key, value) in new {
+        if ENGINE_KEYS.contains(&key.as_str()) || MOMENT_KEYS.contains(&key.as_str()) {
+            continue;
+        }
+        let before = facts.get(key).map_or(0, |old| entry_bytes(key, old));
+        let after = bytes - before + entry_bytes(key, value);
+        if after <= limits::METADATA_BYTES_MAX {
+            facts.insert(key.clone(), value.clone());
+            bytes = after;
+        }
+    }
+}
+
+fn json_bytes(metadata: &Metadata) -> usize {
+    // The braces, less the comma the last entry does not have; one byte too many when there is none.
+    1 + metadata.iter().map(|(key, value)| entry_bytes(key, value)).sum::<usize>()
+}
+
+/// `"key":value,`
+fn entry_bytes(key: &str, value: &serde_json::Value) -> usize {
+    text_bytes(&key) + text_bytes(value) + 2
+}
+
+fn text_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX / 4, |text| text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(value: &serde_json::Value) -> Metadata {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_the_rest_stays() {
+        let mut facts = metadata(&json!({"scene": "sea"}));
+        remember(&mut facts, &metadata(&json!({"a": "x".repeat(9_000), "z": 1})));
+        assert_eq!(facts, metadata(&json!({"scene": "sea", "z": 1})));
+    }
+
+    #[test]
+    fn bytes_are_counted_as_json_writes_them() {
+        let facts = metadata(&json!({"a": "\"\n", "b": [1, 2.5], "ä": null}));
+        assert_eq!(json_bytes(&facts), serde_json::to_vec(&facts).unwrap().len());
+    }
+
+    #[test]
+    fn a_worker_cannot_write_the_keys_of_the_engine() {
+        let said = metadata(&json!({"errorCode": "X", "client": {}, "scene": "sea", "currentFrame": 3}));
+        assert_eq!(of_worker(Some(&said)), metadata(&json!({"scene": "sea", "currentFrame": 3})));
+        let mut facts = Metadata::new();
+        remember(&mut facts, &said);
+        assert_eq!(facts, metadata(&json!({"scene": "sea"})));
+    }
+}

@@ -1,0 +1,129 @@
+//! Cases about artifacts, uploads, deletion and retention.
+
+use protocol::{GenerationId, State, TenantId, Timestamp};
+
+use super::{
+    commits::commit,
+    sample::{change, claim, create, generation, id, row},
+};
+use crate::{Artifact, Change, Committed, Store, StoreError, Swept, Upload};
+
+fn artifact(name: &str, blob: &str) -> Artifact {
+    Artifact { name: id(name), size: 5_000_000_000, sha256: blob.into(), at: Timestamp(7) }
+}
+
+/// A generation that ended at `at`.
+async fn ended(store: &dyn Store, name: &str, at: u64) -> GenerationId {
+    let generation = generation(name);
+    let mut row = row("t", State::Complete);
+    row.updated_at = Timestamp(at);
+    assert!(commit(store, create(&generation, row)).await.is_ok());
+    generation
+}
+
+async fn put(store: &dyn Store, generation: &GenerationId, name: &str, blob: &str) {
+    assert_eq!(store.put_artifact(generation, artifact(name, blob)).await, Ok(()));
+}
+
+async fn sweep(store: &dyn Store, events: Option<u64>, artifacts: Option<u64>) -> Swept {
+    store.sweep(events.map(Timestamp), artifacts.map(Timestamp), 2).await.expect("a sweep")
+}
+
+pub(super) async fn the_same_name_replaces_an_artifact(store: &dyn Store) {
+    let a = ended(store, "a", 10).await;
+    put(store, &a, "film.mp4", "one").await;
+    put(store, &a, "a.png", "picture").await;
+    put(store, &a, "film.mp4", "two").await;
+    assert_eq!(store.artifact(&a, &id("film.mp4")).await, Ok(Some(artifact("film.mp4", "two"))));
+    assert_eq!(store.artifacts(&a).await, Ok(vec![artifact("a.png", "picture"), artifact("film.mp4", "two")]));
+    assert_eq!(sweep(store, None, None).await.blobs, ["one"], "the blob that was replaced");
+    let nobody = store.put_artifact(&generation("nobody"), artifact("film.mp4", "x")).await;
+    assert!(matches!(nobody, Err(StoreError::Unavailable(_))), "{nobody:?}");
+}
+
+pub(super) async fn only_a_finished_generation_is_deleted_and_with_all_that_is_its_own(store: &dyn Store) {
+    let a = generation("a");
+    let created = Change { claim: Some(claim("key", 1)), ..create(&a, row("t", State::Running)) };
+    assert!(commit(store, created.clone()).await.is_ok());
+    put(store, &a, "film.mp4", "blob").await;
+    let refused = store.delete(&a).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(store.get(&a).await.expect("a read").is_some());
+
+    let end = Change { row: Some(row("t", State::Failed)), ..change(&a, "end", 1, 1) };
+    assert!(commit(store, end).await.is_ok());
+    assert_eq!(store.delete(&a).await, Ok(Some(vec!["blob".into()])));
+    assert_eq!(store.delete(&a).await, Ok(None));
+    assert_eq!(store.get(&a).await, Ok(None));
+    assert_eq!(store.artifacts(&a).await, Ok(Vec::new()));
+    // Its name, its command and its key are free again.
+    assert_eq!(commit(store, created).await, Ok(Committed::New { last: protocol::Sequence(1) }));
+}
+
+pub(super) async fn a_blob_is_told_of_when_nobody_names_it(store: &dyn Store) {
+    let (a, b) = (ended(store, "a", 10).await, ended(store, "b", 10).await);
+    put(store, &a, "film.mp4", "shared").await;
+    put(store, &a, "copy.mp4", "shared").await;
+    put(store, &b, "film.mp4", "shared").await;
+    put(store, &a, "input.png", "uploaded").await;
+    let upload = Upload {
+        file: id("upl_1"),
+        owner: id("user_456"),
+        tenant: TenantId::fallback(),
+        size: 1,
+        sha256: "uploaded".into(),
+        at: Timestamp(7),
+    };
+    assert_eq!(store.put_upload(upload).await, Ok(()));
+    assert_eq!(store.delete(&a).await, Ok(Some(Vec::new())), "others still name them");
+    assert_eq!(store.delete(&b).await, Ok(Some(vec!["shared".into()])));
+    // It is told once more, for a caller that died before it removed the file.
+    assert_eq!(sweep(store, None, None).await.blobs, ["shared"]);
+    assert_eq!(sweep(store, None, None).await, Swept::default());
+    // A blob that is named again is not told of.
+    let c = ended(store, "c", 10).await;
+    put(store, &c, "film.mp4", "back").await;
+    put(store, &c, "film.mp4", "other").await;
+    put(store, &c, "again.mp4", "back").await;
+    assert_eq!(sweep(store, None, None).await, Swept::default());
+}
+
+pub(super) async fn retention_removes_what_is_old_in_small_batches(store: &dyn Store) {
+    for (name, at) in [("a", 10), ("b", 20), ("c", 30), ("d", 40)] {
+        let generation = ended(store, name, at).await;
+        put(store, &generation, "film.mp4", &format!("blob {name}")).await;
+    }
+    let running = generation("running");
+    assert!(commit(store, create(&running, row("t", State::Running))).await.is_ok());
+    put(store, &running, "film.mp4", "blob running").await;
+
+    assert_eq!(sweep(store, Some(10), Some(10)).await, Swept::default(), "the moment itself is not before");
+    let swept = sweep(store, None, Some(35)).await;
+    assert_eq!(swept, Swept { generations: vec![], blobs: vec!["blob a".into(), "blob b".into()] });
+    assert_eq!(store.artifacts(&generation("a")).await, Ok(Vec::new()));
+    assert!(store.get(&generation("a")).await.expect("a read").is_some(), "the history stays longer than the film");
+    let swept = sweep(store, None, Some(35)).await;
+    assert_eq!(swept.blobs, ["blob c"], "the next batch");
+
+    let swept = sweep(store, Some(1_000), None).await;
+    assert_eq!(swept, Swept { generations: vec![generation("a"), generation("b")], blobs: vec![] });
+    let swept = sweep(store, Some(1_000), None).await;
+    assert_eq!(swept, Swept { generations: vec![generation("c"), generation("d")], blobs: vec!["blob d".into()] });
+    assert_eq!(sweep(store, Some(1_000), Some(1_000)).await, Swept::default());
+    assert!(store.get(&running).await.expect("a read").is_some(), "what has not ended is never old");
+    assert_eq!(store.artifacts(&running).await.map(|kept| kept.len()), Ok(1));
+}
+
+pub(super) async fn an_upload_is_found_again(store: &dyn Store) {
+    let upload = Upload {
+        file: id("upl_1"),
+        owner: id("ann"),
+        tenant: id("t"),
+        size: 42,
+        sha256: "blob".into(),
+        at: Timestamp(7),
+    };
+    assert_eq!(store.upload(&upload.file).await, Ok(None));
+    assert_eq!(store.put_upload(upload.clone()).await, Ok(()));
+    assert_eq!(store.upload(&upload.file.clone()).await, Ok(Some(upload)));
+}

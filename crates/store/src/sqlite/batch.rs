@@ -1,0 +1,330 @@
+//! One transaction over many changes, each in a savepoint: what a commit writes, and how it can be refused.
+//!
+//! Collecting changes, answering callers and telling of events is the writer's.
+
+use protocol::{GenerationId, PoolName, Sequence, TenantId, Timestamp, id::uuid_v7};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    lanes,
+    row::{encode_body, integer, is_full, sequence, time},
+};
+use crate::{Change, Charge, Claim, CommitError, Committed, QueueEntry, Row};
+
+/// A change with its events encoded, so that the writer's thread does nothing but write.
+pub(super) struct Prepared {
+    pub(super) change: Change,
+    bodies: Vec<Vec<u8>>,
+    /// What it adds to a batch, in bytes.
+    pub(super) bytes: usize,
+}
+
+impl Prepared {
+    /// Encodes the events of `change`.
+    pub(super) fn new(change: Change) -> Result<Self, CommitError> {
+        assert!(!change.events.is_empty(), "a change has at least one event");
+        assert!(change.expected.0 > 0 || change.row.is_some(), "a change that creates brings the columns");
+        let bodies: Vec<Vec<u8>> = change
+            .events
+            .iter()
+            .map(|new| encode_body(&new.event))
+            .collect::<Result<_, _>>()
+            .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        let events: usize = change.events.iter().zip(&bodies).map(|(new, body)| new.fact.len() + body.len()).sum();
+        let bytes = events + change.row.as_ref().map_or(0, |row| row.snapshot.len());
+        Ok(Self { change, bodies, bytes })
+    }
+}
+
+/// What the queue in memory must hear of a change once it is committed.
+#[derive(Debug, PartialEq)]
+pub(super) enum Effect {
+    /// A generation's columns were written: it waits at `entry`, or for nothing.
+    Moved { id: i64, generation: GenerationId, tenant: TenantId, created_at: Timestamp, entry: Option<QueueEntry> },
+    /// A lane's clock went on, and maybe the pool's.
+    Charged { pool: PoolName, tenant: TenantId, clock: i64, pool_clock: i64 },
+}
+
+/// How one change of a transaction went.
+pub(super) struct Applied {
+    pub(super) answer: Result<Committed, CommitError>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Applied {
+    const fn answered(answer: Result<Committed, CommitError>) -> Self {
+        Self { answer, effects: Vec::new() }
+    }
+}
+
+/// Applies `changes` in one transaction. `Err` means that nothing of any of them was written.
+pub(super) fn transact<'a>(
+    connection: &Connection,
+    changes: impl Iterator<Item = &'a Prepared>,
+) -> rusqlite::Result<Vec<Applied>> {
+    let done = attempt(connection, changes);
+    if done.is_err() && !connection.is_autocommit() {
+        // Left open, the transaction would swallow the next batch. When even this fails the next BEGIN tells.
+        if let Err(error) = run(connection, "ROLLBACK") {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
+        }
+    }
+    done
+}
+
+fn attempt<'a>(connection: &Connection, changes: impl Iterator<Item = &'a Prepared>) -> rusqlite::Result<Vec<Applied>> {
+    run(connection, "BEGIN IMMEDIATE")?;
+    let mut applied = Vec::new();
+    for prepared in changes {
+        applied.push(apply_alone(connection, prepared)?);
+    }
+    run(connection, "COMMIT")?;
+    Ok(applied)
+}
+
+/// Applies one change so that its failure leaves the others standing. `Err` when the whole transaction is gone.
+fn apply_alone(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Applied> {
+    run(connection, "SAVEPOINT change")?;
+    let applied = match apply(connection, prepared) {
+        Ok(applied) => applied,
+        // Out of room or memory SQLite may roll back everything by itself, savepoints included.
+        Err(error) if connection.is_autocommit() => return Err(error),
+        Err(error) => {
+            run(connection, "ROLLBACK TO change")?;
+            Applied::answered(Err(refusal(&error)))
+        }
+    };
+    run(connection, "RELEASE change")?;
+    Ok(applied)
+}
+
+/// What a failure of the database means to the caller of a commit.
+pub(super) fn refusal(error: &rusqlite::Error) -> CommitError {
+    if is_full(error) { CommitError::Full } else { CommitError::Unavailable(error.to_string()) }
+}
+
+/// Repeats first, then claims, then the sequence; all of it before the first write.
+fn apply(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Applied> {
+    let change = &prepared.change;
+    let known = find(connection, &change.generation)?;
+    if let Some(id) = known
+        && let Some(last) = repeated(connection, id, change)?
+    {
+        return Ok(Applied::answered(Ok(Committed::Repeated { last })));
+    }
+    if let Some(claim) = &change.claim
+        && let Some(held) = holder(connection, claim)?
+    {
+        return Ok(Applied::answered(Ok(held)));
+    }
+    let head = known.map_or(Ok(Sequence(0)), |id| head(connection, id))?;
+    if head != change.expected {
+        return Ok(Applied::answered(Err(CommitError::Conflict { head })));
+    }
+
+    let last = Sequence(head.0 + change.events.len() as u64);
+    let mut effects = Vec::new();
+    if let Some(charge) = &change.charge {
+        effects.push(settle(connection, known, change.row.as_ref(), charge)?);
+    }
+    let id = match (known, &change.row) {
+        (Some(id), None) => id,
+        (Some(id), Some(row)) => {
+            update(connection, id, row, last)?;
+            id
+        }
+        (None, Some(row)) => insert(connection, &change.generation, row, last)?,
+        (None, None) => unreachable!("checked when the change was prepared: one that creates brings the columns"),
+    };
+    if let Some(row) = &change.row {
+        effects.push(Effect::Moved {
+            id,
+            generation: change.generation.clone(),
+            tenant: row.tenant.clone(),
+            created_at: row.created_at,
+            entry: row.queue.clone(),
+        });
+    }
+    if let Some(claim) = &change.claim {
+        connection
+            .prepare_cached("INSERT INTO claim(scope, key, digest, generation) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![claim.scope, claim.key, claim.digest, id])?;
+    }
+    append(connection, id, head, prepared)?;
+    Ok(Applied { answer: Ok(Committed::New { last }), effects })
+}
+
+/// A generation's key inside this file.
+pub(super) fn find(connection: &Connection, generation: &GenerationId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM generation WHERE public_id = ?1")?
+        .query_row([generation.as_str()], |row| row.get(0))
+        .optional()
+}
+
+fn head(connection: &Connection, id: i64) -> rusqlite::Result<Sequence> {
+    connection
+        .prepare_cached("SELECT sequence FROM event WHERE generation = ?1 ORDER BY sequence DESC LIMIT 1")?
+        .query_row([id], |row| sequence(row, 0))
+}
+
+fn repeated(connection: &Connection, id: i64, change: &Change) -> rusqlite::Result<Option<Sequence>> {
+    connection
+        .prepare_cached(
+            "SELECT sequence FROM event WHERE generation = ?1 AND command = ?2 ORDER BY ordinal DESC LIMIT 1",
+        )?
+        .query_row(params![id, change.command.as_str()], |row| sequence(row, 0))
+        .optional()
+}
+
+fn holder(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Committed>> {
+    connection
+        .prepare_cached(
+            "SELECT g.public_id, c.digest FROM claim c JOIN generation g ON g.id = c.generation
+             WHERE c.scope = ?1 AND c.key = ?2",
+        )?
+        .query_row([&claim.scope, &claim.key], |row| {
+            let same = row.get_ref(1)?.as_blob()? == claim.digest;
+            Ok(Committed::Claimed { generation: super::row::id(row, 0)?, same })
+        })
+        .optional()
+}
+
+fn append(connection: &Connection, id: i64, head: Sequence, prepared: &Prepared) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event(generation, sequence, command, ordinal, at, body, fact) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let command = prepared.change.command.as_str();
+    for ((new, body), ordinal) in prepared.change.events.iter().zip(&prepared.bodies).zip(0_u64..) {
+        let sequence = integer(head.0 + 1 + ordinal);
+        let at = integer(new.event.timestamp.0);
+        insert.execute(params![id, sequence, command, integer(ordinal), at, body, new.fact])?;
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, generation: &GenerationId, row: &Row, sequence: Sequence) -> rusqlite::Result<i64> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO generation(owner, tenant, state, pipeline, created_at, updated_at, ended_at,
+                 pool, queue_order, not_before, cost_ms, lease, fence, worker, node, snapshot_sequence, snapshot,
+                 public_id, key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        )?
+        .execute(rusqlite::params_from_iter(
+            values(row, sequence)
+                .into_iter()
+                .chain([generation.as_str().to_owned().into(), uuid_v7(row.created_at, random).to_vec().into()]),
+        ))?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn update(connection: &Connection, id: i64, row: &Row, sequence: Sequence) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE generation SET owner = ?1, tenant = ?2, state = ?3, pipeline = ?4, created_at = ?5,
+                 updated_at = ?6, ended_at = ?7, pool = ?8, queue_order = ?9, not_before = ?10, cost_ms = ?11,
+                 lease = ?12, fence = ?13, worker = ?14, node = ?15, snapshot_sequence = ?16, snapshot = ?17
+             WHERE id = ?18",
+        )?
+        .execute(rusqlite::params_from_iter(values(row, sequence).into_iter().chain([id.into()])))?;
+    Ok(())
+}
+
+/// The first seventeen parameters of both statements above.
+fn values(row: &Row, sequence: Sequence) -> [rusqlite::types::Value; 17] {
+    use rusqlite::types::Value;
+    let Row { owner, tenant, state, pipeline, snapshot, created_at, updated_at, queue, lease } = row;
+    let text = |text: &str| Value::from(text.to_owned());
+    let queue = queue.as_ref();
+    let lease = lease.as_ref();
+    [
+        text(owner.as_str()),
+        text(tenant.as_str()),
+        text(state.as_str()),
+        text(pipeline),
+        integer(created_at.0).into(),
+        integer(updated_at.0).into(),
+        state.is_terminal().then_some(integer(updated_at.0)).into(),
+        queue.map(|entry| entry.pool.as_str().to_owned()).into(),
+        queue.map(|entry| entry.order).into(),
+        queue.map(|entry| integer(entry.not_before.0)).into(),
+        queue.map(|entry| entry.cost_ms).into(),
+        lease.map(|lease| lease.lease.as_str().to_owned()).into(),
+        lease.map(|lease| i64::from(lease.fence.0)).into(),
+        lease.map(|lease| lease.worker.clone()).into(),
+        lease.map(|lease| lease.node.clone()).into(),
+        integer(sequence.0).into(),
+        snapshot.clone().into(),
+    ]
+}
+
+/// Moves the clock of a lane. Must run before the generation's columns are rewritten: a charge that comes with leaving
+/// the pool's queue starts work, and then the pool's clock follows; any other corrects an earlier prediction.
+fn settle(connection: &Connection, id: Option<i64>, row: Option<&Row>, charge: &Charge) -> rusqlite::Result<Effect> {
+    let waited: Option<String> = connection
+        .prepare_cached("SELECT pool FROM generation WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let waits_on = row.is_some_and(|row| row.queue.as_ref().is_some_and(|entry| entry.pool == charge.pool));
+    let starts = row.is_some() && !waits_on && waited.as_deref() == Some(charge.pool.as_str());
+
+    let (pool, tenant) = (charge.pool.as_str(), charge.tenant.as_str());
+    let pool_clock: i64 = connection
+        .prepare_cached("SELECT clock FROM pool WHERE name = ?1")?
+        .query_row([pool], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    let (clock, weight): (i64, i64) = connection
+        .prepare_cached("SELECT clock, weight FROM lane WHERE pool = ?1 AND tenant = ?2")?
+        .query_row([pool, tenant], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        // A lane nobody remembers is one that had nothing on the others.
+        .unwrap_or((pool_clock, 1));
+
+    let start = if starts { clock.max(pool_clock) } else { clock };
+    let clock = start.saturating_add(lanes::price(charge.cost_ms, weight));
+    connection
+        .prepare_cached(
+            "INSERT INTO lane(pool, tenant, clock) VALUES (?1, ?2, ?3)
+             ON CONFLICT(pool, tenant) DO UPDATE SET clock = excluded.clock",
+        )?
+        .execute(params![pool, tenant, clock])?;
+    let pool_clock = if starts {
+        connection
+            .prepare_cached(
+                "INSERT INTO pool(name, clock) VALUES (?1, ?2)
+                 ON CONFLICT(name) DO UPDATE SET clock = excluded.clock",
+            )?
+            .execute(params![pool, start])?;
+        start
+    } else {
+        pool_clock
+    };
+    Ok(Effect::Charged { pool: charge.pool.clone(), tenant: charge.tenant.clone(), clock, pool_clock })
+}
+
+/// The queue as the file holds it, for a store that starts.
+pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Effect>> {
+    let mut select = connection.prepare(
+        "SELECT id, public_id, tenant, created_at, pool, queue_order, not_before, cost_ms
+         FROM generation INDEXED BY generation_waiting WHERE pool IS NOT NULL ORDER BY id",
+    )?;
+    let moved = select.query_map([], |row| {
+        Ok(Effect::Moved {
+            id: row.get(0)?,
+            generation: super::row::id(row, 1)?,
+            tenant: super::row::id(row, 2)?,
+            created_at: time(row, 3)?,
+            entry: super::row::queue_entry(row, 4)?,
+        })
+    })?;
+    moved.collect()
+}
+
+pub(super) fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}

@@ -1,0 +1,198 @@
+//! Rows that name blobs, and retention: what is removed, and which blobs nobody names any more.
+//!
+//! The blobs themselves are the caller's. A blob that lost its last row is noted in `orphan`, so that a crash between
+//! removing the row and removing the file leaves it to a later sweep. Each function runs inside the writer's
+//! transaction.
+
+use protocol::{GenerationId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    batch,
+    row::{bound, id, integer},
+    writer::Desk,
+};
+use crate::{Artifact, StoreError, Swept, Upload};
+
+/// Most pages given back to the file system after one sweep: 4 MiB, a few milliseconds of the writer's time.
+const PAGES_FREED_MAX: u32 = 1_024;
+
+pub(super) fn put_artifact(
+    connection: &Connection,
+    generation: &GenerationId,
+    artifact: &Artifact,
+) -> Result<(), StoreError> {
+    let Some(key) = batch::find(connection, generation)? else {
+        return Err(StoreError::Unavailable(format!("no generation {generation}")));
+    };
+    let name = artifact.name.as_str();
+    let replaced: Option<String> = connection
+        .prepare_cached("SELECT sha256 FROM artifact WHERE generation = ?1 AND name = ?2")?
+        .query_row(params![key, name], |row| row.get(0))
+        .optional()?;
+    connection
+        .prepare_cached(
+            "INSERT INTO artifact(generation, name, size, sha256, at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT(generation, name) DO UPDATE SET size = excluded.size, sha256 = excluded.sha256, at = excluded.at",
+        )?
+        .execute(params![key, name, integer(artifact.size), artifact.sha256, integer(artifact.at.0)])?;
+    connection.prepare_cached("UPDATE generation SET kept = 1 WHERE id = ?1")?.execute([key])?;
+    adopt(connection, &artifact.sha256)?;
+    if let Some(replaced) = replaced {
+        orphan(connection, &replaced)?;
+    }
+    Ok(())
+}
+
+pub(super) fn put_upload(connection: &Connection, upload: &Upload) -> Result<(), StoreError> {
+    let Upload { file, owner, tenant, size, sha256, at } = upload;
+    connection
+        .prepare_cached("INSERT INTO upload(file, owner, tenant, size, sha256, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![file.as_str(), owner.as_str(), tenant.as_str(), integer(*size), sha256, integer(at.0)])?;
+    adopt(connection, sha256)?;
+    Ok(())
+}
+
+/// See [`crate::Store::delete`].
+pub(super) fn delete(desk: &Desk, generation: &GenerationId) -> Result<Option<Vec<String>>, StoreError> {
+    let connection = &desk.connection;
+    let found: Option<(i64, bool)> = connection
+        .prepare_cached("SELECT id, ended_at IS NOT NULL FROM generation WHERE public_id = ?1")?
+        .query_row([generation.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match found {
+        None => Ok(None),
+        Some((_, false)) => {
+            Err(StoreError::Unavailable(format!("generation {generation} has not ended; cancel it first")))
+        }
+        Some((key, true)) => Ok(Some(remove(desk, key, generation)?)),
+    }
+}
+
+/// See [`crate::Store::sweep`].
+pub(super) fn sweep(
+    desk: &mut Desk,
+    events_before: Option<Timestamp>,
+    artifacts_before: Option<Timestamp>,
+    limit: usize,
+) -> Result<Swept, StoreError> {
+    let connection = &desk.connection;
+    let mut swept = Swept::default();
+    if let Some(before) = events_before {
+        let ended: Vec<(i64, GenerationId)> = connection
+            .prepare_cached("SELECT id, public_id FROM generation WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2")?
+            .query_map([integer(before.0), bound(limit)], |row| Ok((row.get(0)?, id(row, 1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (key, generation) in ended {
+            remove(desk, key, &generation)?;
+            swept.generations.push(generation);
+        }
+    }
+    if let Some(before) = artifacts_before {
+        let kept: Vec<i64> = connection
+            .prepare_cached(
+                "SELECT id FROM generation WHERE kept = 1 AND ended_at IS NOT NULL AND ended_at < ?1
+                 ORDER BY ended_at, id LIMIT ?2",
+            )?
+            .query_map([integer(before.0), bound(limit)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for key in kept {
+            remove_artifacts(connection, key)?;
+            connection.prepare_cached("UPDATE generation SET kept = 0 WHERE id = ?1")?.execute([key])?;
+        }
+    }
+    swept.blobs = orphans(connection, &mut desk.told)?;
+    connection
+        .prepare_cached(
+            "DELETE FROM lane WHERE weight = 1 AND clock <= (SELECT clock FROM pool WHERE name = lane.pool)",
+        )?
+        .execute([])?;
+    desk.lanes.lock().prune();
+    give_back(connection)?;
+    Ok(swept)
+}
+
+/// Gives free pages back to the file system. The pragma frees one page with each step.
+fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut pragma = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_FREED_MAX})"))?;
+    let mut freed = pragma.query([])?;
+    while freed.next()?.is_some() {}
+    Ok(())
+}
+
+/// Blobs nobody names. They are told again at each start until a sweep of the same process has told them once and the
+/// next has come: by then the caller removed the files.
+fn orphans(connection: &Connection, told: &mut Vec<String>) -> rusqlite::Result<Vec<String>> {
+    for blob in told.drain(..) {
+        connection.prepare_cached("DELETE FROM orphan WHERE sha256 = ?1")?.execute([blob])?;
+    }
+    *told = connection
+        .prepare_cached("SELECT sha256 FROM orphan ORDER BY sha256 LIMIT ?1")?
+        .query_map([bound(BLOBS_TOLD_MAX)], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(told.clone())
+}
+
+/// Most blobs one sweep tells of: removing as many files takes about a tenth of a second.
+const BLOBS_TOLD_MAX: usize = 1_024;
+
+/// Removes a generation with everything that refers to it.
+fn remove(desk: &Desk, key: i64, generation: &GenerationId) -> rusqlite::Result<Vec<String>> {
+    let connection = &desk.connection;
+    desk.lanes.lock().forget(generation);
+    let blobs = remove_artifacts(connection, key)?;
+    for statement in [
+        "DELETE FROM claim WHERE generation = ?1",
+        "DELETE FROM event WHERE generation = ?1",
+        "DELETE FROM generation WHERE id = ?1",
+    ] {
+        connection.prepare_cached(statement)?.execute([key])?;
+    }
+    Ok(blobs)
+}
+
+/// Removes the artifact rows of a generation and answers the blobs that nobody names any more.
+fn remove_artifacts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<String>> {
+    let blobs: Vec<String> = connection
+        .prepare_cached("SELECT DISTINCT sha256 FROM artifact WHERE generation = ?1 ORDER BY sha256")?
+        .query_map([key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    connection.prepare_cached("DELETE FROM artifact WHERE generation = ?1")?.execute([key])?;
+    let mut orphans = Vec::new();
+    for blob in blobs {
+        if orphan(connection, &blob)? {
+            orphans.push(blob);
+        }
+    }
+    Ok(orphans)
+}
+
+/// Notes `blob` if no row names it.
+fn orphan(connection: &Connection, blob: &str) -> rusqlite::Result<bool> {
+    let noted = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO orphan(sha256) SELECT ?1
+             WHERE NOT EXISTS (SELECT 1 FROM artifact WHERE sha256 = ?1)
+               AND NOT EXISTS (SELECT 1 FROM upload WHERE sha256 = ?1)",
+        )?
+        .execute([blob])?;
+    Ok(noted > 0)
+}
+
+/// A row names `blob` again.
+fn adopt(connection: &Connection, blob: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM orphan WHERE sha256 = ?1")?.execute([blob]).map(drop)
+}
+
+/// Does a write go through, new pages included? What is added is taken back at once.
+pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    // A few pages, so that a file that cannot grow is noticed; one small row is then really written and synced.
+    connection.prepare_cached("INSERT INTO meta(key, value) VALUES ('probe', zeroblob(16384))")?.execute([])?;
+    connection.prepare_cached("DELETE FROM meta WHERE key = 'probe'")?.execute([])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(key, value) VALUES ('probes', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1",
+        )?
+        .execute([])
+        .map(drop)
+}

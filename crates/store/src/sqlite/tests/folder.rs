@@ -1,0 +1,115 @@
+//! Data folders that are in use, damaged, foreign, or put back from a copy.
+
+use std::fs;
+
+use super::*;
+
+const DATABASE: &str = "rushes.db";
+
+/// A folder with a generation of two hundred events in it, closed.
+async fn filled() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let a = generation("a");
+    let written = store.commit(vec![create(&a, row("t", State::Queued)), change(&a, "many", 1, 200)]).await;
+    assert!(written.iter().all(Result::is_ok));
+    store.close().await;
+    folder
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused_and_names_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let refused = Sqlite::open(options(folder.path(), 1)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "the data folder {} is in use by process {}: stop that server, or choose another folder",
+            folder.path().display(),
+            std::process::id()
+        )
+    );
+    drop(first);
+    open(folder.path());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused_and_left_as_it_is() {
+    for (name, damage) in [
+        ("cut in half", (|bytes| bytes.truncate(bytes.len() / 2 / 4096 * 4096)) as fn(&mut Vec<u8>)),
+        ("cut inside a page", |bytes| bytes.truncate(bytes.len() - 1_000)),
+        ("cut inside its head", |bytes| bytes.truncate(50)),
+        ("emptied", Vec::clear),
+        ("no database", |bytes| bytes[..16].copy_from_slice(b"not a database !")),
+        ("a page of noise", |bytes| {
+            let middle = bytes.len() / 2 / 4096 * 4096;
+            bytes[middle..middle + 4096].fill(0xa5);
+        }),
+    ] {
+        let folder = filled().await;
+        let path = folder.path().join(DATABASE);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, &bytes).unwrap();
+        let refused = Sqlite::open(options(folder.path(), 1)).unwrap_err();
+        assert!(matches!(&refused, OpenError::Corrupt { path: named, .. } if *named == path), "{name}: {refused:?}");
+        let text = refused.to_string();
+        assert!(text.contains("rushes.db is no sound database (") && text.contains(".recover"), "{name}: {text}");
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name}: nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(DATABASE);
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE song(name TEXT)").unwrap();
+    let before = fs::read(&path).unwrap();
+    let refused = Sqlite::open(options(folder.path(), 1)).unwrap_err();
+    assert!(refused.to_string().contains("it was made by another program"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_folder_of_another_version_is_refused() {
+    let folder = filled().await;
+    let database = rusqlite::Connection::open(folder.path().join(DATABASE)).unwrap();
+    database.execute_batch("PRAGMA user_version = 7").unwrap();
+    drop(database);
+    let refused = Sqlite::open(options(folder.path(), 1)).unwrap_err();
+    assert!(matches!(refused, OpenError::Version { found: 7, known: 1, .. }), "{refused:?}");
+    assert!(
+        refused.to_string().contains("has version 7, this program reads version 1: start the program that wrote it")
+    );
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "").unwrap();
+    assert!(matches!(Sqlite::open(options(&path, 1)).unwrap_err(), OpenError::Io { .. }));
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_epoch_and_a_restored_copy_gets_a_new_one() {
+    let folder = filled().await;
+    let path = folder.path().join(DATABASE);
+    let first = Sqlite::open(options(folder.path(), 2)).unwrap();
+    let epoch = first.epoch();
+    first.close().await;
+    let copy = fs::read(&path).unwrap();
+
+    let second = Sqlite::open(options(folder.path(), 3)).unwrap();
+    assert_eq!(second.epoch(), epoch, "a restart is the same history");
+    assert!(second.commit(vec![change(&generation("a"), "lost", 201, 1)]).await[0].is_ok());
+    second.close().await;
+
+    fs::write(&path, copy).unwrap();
+    let restored = Sqlite::open(options(folder.path(), 4)).unwrap();
+    assert_eq!(restored.epoch(), protocol::Epoch::generate([4; 6]), "the copy lacks what somebody may have seen");
+    let epoch = restored.epoch();
+    restored.close().await;
+    assert_eq!(Sqlite::open(options(folder.path(), 5)).unwrap().epoch(), epoch, "and from then on it is kept");
+}

@@ -1,0 +1,276 @@
+//! The one thread that writes. It owns the write connection and the folder's lock, gathers what waits into one
+//! transaction, and answers when that is as durable as it must be.
+//!
+//! There is no timer: while one fsync runs, the next batch collects itself. What a change writes is in `batch`.
+
+use std::{fs::File, sync::Arc, thread};
+
+use parking_lot::Mutex;
+use protocol::{
+    Durability, Sequence,
+    limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX, COMMIT_QUEUE_MAX},
+};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    batch::{self, Applied, Prepared},
+    lanes::Lanes,
+    row::is_full,
+};
+use crate::{Change, CommitError, Committed, OnCommit, StoreError, StoredEvent};
+
+/// The queue as the writer's thread and its readers share it. Locked for lines.
+pub(super) type SharedLanes = Arc<Mutex<Lanes>>;
+
+type Answer<T, E> = oneshot::Sender<Result<T, E>>;
+type Job = Box<dyn FnOnce(&mut Desk) + Send>;
+
+enum Request {
+    Commit(Pending),
+    /// Anything else that writes; it answers by itself.
+    Work(Job),
+    Close(oneshot::Sender<()>),
+}
+
+/// A change whose caller waits. Boxed, so that a place in the queue is small.
+struct Pending {
+    prepared: Box<Prepared>,
+    answer: Answer<Committed, CommitError>,
+}
+
+/// What the writer's thread owns.
+pub(super) struct Desk {
+    pub(super) connection: Connection,
+    pub(super) lanes: SharedLanes,
+    /// Blobs that a sweep has told of and the next one may forget.
+    pub(super) told: Vec<String>,
+    on_commit: OnCommit,
+    /// What `PRAGMA synchronous` is.
+    synced: bool,
+    /// Held for as long as somebody may write.
+    _lock: File,
+}
+
+/// The way to the writer's thread. Dropped, it lets the thread finish what it was given and waits for it.
+pub(super) struct Writer {
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread. `connection` is configured, `synchronous` at FULL.
+    pub(super) fn start(
+        connection: Connection,
+        lanes: SharedLanes,
+        on_commit: OnCommit,
+        lock: File,
+    ) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel(COMMIT_QUEUE_MAX);
+        let desk = Desk { connection, lanes, told: Vec::new(), on_commit, synced: true, _lock: lock };
+        let thread = thread::Builder::new().name("rushes-store".into()).spawn(move || desk.run(inbox))?;
+        Ok(Self { requests: Some(requests), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over all changes in order, waiting while the queue is full, then waits for the answers.
+    pub(super) async fn commit(&self, changes: Vec<Change>) -> Vec<Result<Committed, CommitError>> {
+        let mut pending = Vec::with_capacity(changes.len());
+        for change in changes {
+            pending.push(self.submit(change).await);
+        }
+        let mut answers = Vec::with_capacity(pending.len());
+        for submitted in pending {
+            answers.push(match submitted {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(CommitError::Unavailable(STOPPED.into()))),
+                Err(error) => Err(error),
+            });
+        }
+        answers
+    }
+
+    async fn submit(&self, change: Change) -> Result<oneshot::Receiver<Result<Committed, CommitError>>, CommitError> {
+        let prepared = Box::new(Prepared::new(change)?);
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Commit(Pending { prepared, answer }))
+            .await
+            .map_err(|()| CommitError::Unavailable(STOPPED.into()))?;
+        Ok(answered)
+    }
+
+    /// Runs `job` between two batches, in one transaction of its own that is synced.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Desk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = || StoreError::Unavailable(STOPPED.into());
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move |desk: &mut Desk| {
+            // The caller may have gone; the work is done all the same.
+            let _ = answer.send(desk.transact(job));
+        });
+        self.send(Request::Work(job)).await.map_err(|()| stopped())?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Waits for all that was handed over before, then closes the file and gives the folder back.
+    pub(super) async fn close(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.send(Request::Close(answer)).await.is_ok() {
+            // An error means that the thread ended already.
+            let _ = answered.await;
+        }
+    }
+
+    async fn send(&self, request: Request) -> Result<(), ()> {
+        let requests = self.requests.as_ref().expect("taken only when dropped");
+        requests.send(request).await.map_err(|_| ())
+    }
+}
+
+/// What a caller hears when the thread is gone.
+const STOPPED: &str = "the writer has stopped";
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.requests = None;
+        let Some(thread) = self.thread.lock().take() else { return };
+        // The last owner may be `on_commit` itself, on that very thread.
+        if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+            tracing::error!("the writer of the store panicked");
+        }
+    }
+}
+
+impl Desk {
+    fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut next = inbox.blocking_recv();
+        while let Some(request) = next.take() {
+            match request {
+                Request::Commit(first) => {
+                    let (batch, left) = gather(first, &mut inbox);
+                    self.write(batch);
+                    next = left;
+                }
+                Request::Work(job) => job(&mut self),
+                Request::Close(answer) => {
+                    self.close();
+                    // Before the answer: who hears it may open the folder again.
+                    drop(self);
+                    // The caller may have stopped waiting.
+                    let _ = answer.send(());
+                    return;
+                }
+            }
+            next = next.or_else(|| inbox.blocking_recv());
+        }
+        self.close();
+    }
+
+    /// One transaction, then the queue, then the listeners, then the callers.
+    fn write(&mut self, batch: Vec<Pending>) {
+        let strict = batch.iter().any(|pending| pending.prepared.change.durability == Durability::Strict);
+        let applied = match self
+            .sync(strict)
+            .and_then(|()| batch::transact(&self.connection, batch.iter().map(|pending| &*pending.prepared)))
+        {
+            Ok(applied) => applied,
+            // One large change must not refuse the small ones beside it.
+            Err(error) if is_full(&error) => batch.iter().map(|pending| self.write_alone(&pending.prepared)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, changes = batch.len(), "commit failed");
+                let refused = || Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() };
+                batch.iter().map(|_| refused()).collect()
+            }
+        };
+
+        let mut events = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut effects = Vec::new();
+        for (Pending { prepared, answer }, applied) in batch.into_iter().zip(applied) {
+            if let Ok(Committed::New { last }) = applied.answer {
+                events.extend(numbered(prepared.change, last));
+            }
+            effects.extend(applied.effects);
+            answers.push((answer, applied.answer));
+        }
+        if !effects.is_empty() {
+            let mut lanes = self.lanes.lock();
+            effects.into_iter().for_each(|effect| lanes.apply(effect));
+        }
+        if !events.is_empty() {
+            (self.on_commit)(&events);
+        }
+        for (answer, result) in answers {
+            // The caller may have gone: it will repeat with the same command id.
+            let _ = answer.send(result);
+        }
+    }
+
+    fn write_alone(&self, prepared: &Prepared) -> Applied {
+        match batch::transact(&self.connection, std::iter::once(prepared)) {
+            Ok(mut applied) => applied.remove(0),
+            Err(error) => Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() },
+        }
+    }
+
+    /// FULL syncs the log at each commit. NORMAL syncs it only before a checkpoint: a crash of the process takes
+    /// nothing back, a power cut takes back the commits since the last sync, and the file stays sound. OFF would not
+    /// keep it sound, and is never used.
+    fn sync(&mut self, strict: bool) -> rusqlite::Result<()> {
+        if self.synced != strict {
+            batch::run(
+                &self.connection,
+                if strict { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" },
+            )?;
+            self.synced = strict;
+        }
+        Ok(())
+    }
+
+    fn transact<T>(&mut self, job: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.sync(true)?;
+        batch::run(&self.connection, "BEGIN IMMEDIATE")?;
+        let done = job(self).and_then(|value| {
+            batch::run(&self.connection, "COMMIT")?;
+            Ok(value)
+        });
+        if done.is_err() && !self.connection.is_autocommit() {
+            batch::run(&self.connection, "ROLLBACK")?;
+        }
+        done
+    }
+
+    /// Leaves one file behind instead of three, where nobody reads any more.
+    fn close(&mut self) {
+        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
+            tracing::warn!(%error, "the log was not merged at close; the next start does it");
+        }
+    }
+}
+
+/// What waits behind `first`, up to the limits of a batch, and a request that is no commit and ends it.
+fn gather(first: Pending, inbox: &mut mpsc::Receiver<Request>) -> (Vec<Pending>, Option<Request>) {
+    let mut bytes = first.prepared.bytes;
+    let mut batch = vec![first];
+    while batch.len() < BATCH_CHANGES_MAX && bytes < BATCH_BYTES_MAX {
+        match inbox.try_recv() {
+            Ok(Request::Commit(next)) => {
+                bytes += next.prepared.bytes;
+                batch.push(next);
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+/// The events of a committed change, whose last has the sequence `last`.
+fn numbered(change: Change, last: Sequence) -> impl Iterator<Item = StoredEvent> {
+    let first = last.0 + 1 - change.events.len() as u64;
+    change.events.into_iter().zip(first..).map(|(new, sequence)| {
+        let mut event = new.event;
+        event.sequence = Sequence(sequence);
+        StoredEvent { event, fact: new.fact }
+    })
+}
