@@ -26,7 +26,7 @@ use protocol::{
 };
 use store::{Change, Claim, CommitError, Committed, Loaded, Queued, StoreError};
 
-pub use counts::Counts;
+pub use counts::{Counts, STAGE_SECONDS, StageCounts};
 use desk::Entry;
 use dispatch::{Offer, Pool};
 use leases::LeaseClock;

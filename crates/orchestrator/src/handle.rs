@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use engine::{Action, Phase, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
-    CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId, UserId,
+    CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
+    UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,
@@ -181,8 +182,7 @@ impl Handle {
     }
 
     async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {
-        let filter =
-            Filter { owner: Some(owner.clone()), tenant: Some(tenant.clone()), state: None, unfinished: true };
+        let filter = Filter { owner: Some(owner.clone()), tenant: Some(tenant.clone()), state: None, unfinished: true };
         let max = self.unfinished_per_owner_max;
         let count = self.store.count(&filter, max).await.map_err(|error| store_problem(&error))?;
         if count < max {

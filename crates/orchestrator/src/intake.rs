@@ -49,8 +49,11 @@ fn unfold(submission: &Submission) -> Result<Metadata, Problem> {
     for (key, value) in submission.params.clone().unwrap_or_default().into_iter().chain(prompt) {
         match input.get(&key) {
             Some(given) if *given != value => {
-                return Err(Problem::new(ErrorCode::InvalidInput, format!("{key:?} is given twice with different values"))
-                    .hint("give it in `input`, or in `params` and `prompt`, not in both"));
+                return Err(Problem::new(
+                    ErrorCode::InvalidInput,
+                    format!("{key:?} is given twice with different values"),
+                )
+                .hint("give it in `input`, or in `params` and `prompt`, not in both"));
             }
             _ => input.insert(key, value),
         };

@@ -16,7 +16,7 @@ pub mod pipelines;
 pub mod shell;
 
 pub use clock::Clock;
-pub use core::{Config, Counts, WorkerView};
+pub use core::{Config, Counts, STAGE_SECONDS, StageCounts, WorkerView};
 pub use handle::Handle;
 pub use pipelines::Pipelines;
 pub use shell::{Options, start};

@@ -372,9 +372,10 @@ impl Shell {
 
 /// An announced artifact must have been uploaded, and be the same.
 async fn verify(store: &dyn Store, generation: &GenerationId, artifact: &Artifact) -> Result<(), Problem> {
-    let found = store.artifact(generation, &artifact.name).await.map_err(|error| {
-        Problem::new(ErrorCode::Unavailable, error.to_string()).hint("repeat later")
-    })?;
+    let found = store
+        .artifact(generation, &artifact.name)
+        .await
+        .map_err(|error| Problem::new(ErrorCode::Unavailable, error.to_string()).hint("repeat later"))?;
     let Some(found) = found else {
         return Err(Problem::new(ErrorCode::ArtifactMissing, format!("{} was never uploaded", artifact.name))
             .hint("PUT it before announcing it"));

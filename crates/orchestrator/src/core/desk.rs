@@ -1,13 +1,18 @@
 //! The desk: each generation's commands pass here one after another, decided on the last *decided* state, so that
 //! commits can follow each other without waiting. What the store refuses is decided again on what it holds.
 
+mod change;
+mod conclude;
+
 use std::{collections::VecDeque, sync::Arc};
 
-use engine::{Action, Event as Decided, Phase, Refusal, State};
-use protocol::{CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, limits};
-use store::{Change, Charge, Claim, CommitError, Committed, Lease, Loaded, NewEvent, Queued, QueueEntry, Row, StoreError};
+use engine::{Action, Event as Decided, Refusal, State};
+use protocol::{
+    CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, limits,
+};
+use store::{Claim, CommitError, Committed, Loaded, Queued, StoreError};
 
-use super::{Answer, Ask, Core, Effect, FlightId, SessionId, Ticket, timers::Timer};
+use super::{Ask, Core, Effect, FlightId, SessionId, Ticket, timers::Timer};
 
 /// Command ids remembered per generation, so that most repeats are answered from memory: two reconnects of a worker
 /// with everything it had in flight.
@@ -57,14 +62,9 @@ struct Work {
 #[derive(Debug)]
 pub(super) enum Task {
     /// Decide and commit.
-    Decide {
-        command: engine::Command,
-        claim: Option<Claim>,
-    },
+    Decide { command: engine::Command, claim: Option<Claim> },
     /// Answer with what is durable.
-    Read {
-        repeated: bool,
-    },
+    Read { repeated: bool },
     /// Offer it, if it still waits.
     Offer(Queued),
     /// A worker accepted: grant it.
@@ -125,7 +125,8 @@ impl Core {
         let entry = self.desk.entry(generation.clone()).or_default();
         let work = Work { task, then, verified: false };
         if entry.waiting.len() >= WAITING_MAX && !matches!(work.then, Then::Must) {
-            let busy = Problem::new(ErrorCode::Unavailable, "too many commands wait for this generation").hint("repeat later");
+            let busy =
+                Problem::new(ErrorCode::Unavailable, "too many commands wait for this generation").hint("repeat later");
             self.conclude_failed(generation, work, &busy);
             return;
         }
@@ -245,6 +246,8 @@ impl Core {
                 }
                 None => self.conclude_refused(generation, &work, &Refusal::Unknown),
             },
+            Task::Decide { command: engine::Command { action: Action::Lose { loss, .. }, .. }, .. }
+                if self.is_loss_outdated(generation, *loss) => {}
             Task::Decide { .. } => self.decide(generation, work),
         }
     }
@@ -281,7 +284,8 @@ impl Core {
         match decided {
             Ok(events) if self.is_relayed(before.as_deref(), &events) => self.relay(generation, &events),
             Ok(events) => {
-                let after = events.iter().fold(before.as_deref().cloned(), |state, event| Some(engine::evolve(state, event)));
+                let after =
+                    events.iter().fold(before.as_deref().cloned(), |state, event| Some(engine::evolve(state, event)));
                 let Some(after) = after.map(Arc::new) else { return };
                 self.fly(generation, work, Cargo::Events { before, after, events });
             }
@@ -368,84 +372,6 @@ impl Core {
         }
         entry.flying.push_back(Flight { id, work, cargo, result: None });
         self.settle(generation);
-    }
-
-    fn change(
-        &self,
-        generation: &GenerationId,
-        work: &Work,
-        before: Option<&State>,
-        after: &State,
-        events: &[Decided],
-    ) -> Option<Change> {
-        let Task::Decide { command, claim } = &work.task else { return None };
-        let edge = events.iter().any(Decided::is_edge);
-        Some(Change {
-            generation: generation.clone(),
-            command: command.id.clone(),
-            expected: before.map_or(Sequence(0), |state| state.sequence),
-            events: events
-                .iter()
-                .map(|event| NewEvent { event: event.show.clone(), fact: event.fact_bytes() })
-                .collect(),
-            row: edge.then(|| self.row(generation, after)),
-            claim: claim.clone(),
-            charge: self.charge(generation, before, after),
-            durability: match after.pipeline.durability {
-                Durability::Relaxed => Durability::Relaxed,
-                Durability::Strict | Durability::Relay => Durability::Strict,
-            },
-        })
-    }
-
-    fn row(&self, generation: &GenerationId, state: &State) -> Row {
-        let projection = engine::project(state);
-        let external = || QueueEntry {
-            // The watchdog of producers outside is a queue nobody works on: what becomes eligible has been silent too long.
-            pool: protocol::PoolName::new(protocol::Pipeline::EXTERNAL).expect("a literal pool name is valid"),
-            order: i64::try_from(state.created_at.0).unwrap_or(i64::MAX),
-            not_before: state.updated_at.plus(self.config.external_stall_ms),
-            cost_ms: 0,
-        };
-        Row {
-            owner: state.owner.clone(),
-            tenant: state.tenant.clone(),
-            state: projection.state,
-            pipeline: projection.pipeline,
-            snapshot: serde_json::to_vec(state).expect("a state of text keys and numbers is always JSON"),
-            created_at: state.created_at,
-            updated_at: state.updated_at,
-            queue: match state.phase {
-                Phase::External => Some(external()),
-                _ => projection.queue.map(|place| QueueEntry {
-                    pool: place.pool,
-                    order: place.order,
-                    not_before: place.not_before,
-                    cost_ms: place.cost_ms,
-                }),
-            },
-            lease: state.holder.as_ref().map(|holder| Lease {
-                generation: generation.clone(),
-                lease: holder.lease.clone(),
-                fence: state.fence,
-                worker: holder.worker.to_string(),
-                node: holder.node.clone(),
-            }),
-        }
-    }
-
-    /// A lane is charged when work starts, and corrected by what it really took when it ends.
-    fn charge(&self, generation: &GenerationId, before: Option<&State>, after: &State) -> Option<Charge> {
-        let before = before?;
-        let started = after.holder.is_some() && before.fence != after.fence;
-        if started {
-            let place = engine::project(before).queue?;
-            return Some(Charge { tenant: after.tenant.clone(), pool: place.pool, cost_ms: place.cost_ms });
-        }
-        let holder = before.holder.as_ref().filter(|_| after.holder.is_none())?;
-        let clock = self.leases.get(generation)?;
-        let took = i64::try_from(self.now.since(holder.since)).unwrap_or(i64::MAX);
-        Some(Charge { tenant: after.tenant.clone(), pool: clock.pool.clone(), cost_ms: took - clock.predicted_ms })
     }
 
     pub(super) fn committed(
@@ -566,7 +492,9 @@ impl Core {
         let held = entry.state.as_ref().is_some_and(|state| state.holder.is_some());
         let ended_at = entry.state.as_ref().filter(|state| state.is_terminal()).map(|state| state.updated_at);
         let young = ended_at.is_some_and(|at| self.now.since(at) < limits::FINISHED_IN_MEMORY_MS);
-        if busy || held || young {
+        // Whoever waits in a queue and is watched gets positions, which are made from what is in memory.
+        let waits = self.interests.contains_key(generation) && ended_at.is_none();
+        if busy || held || young || waits {
             self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(IDLE_IN_MEMORY_MS));
         } else {
             self.desk.remove(generation);
@@ -579,110 +507,6 @@ impl Core {
             entry.stale = true;
         }
         self.advance(generation);
-    }
-
-    fn conclude_read(&mut self, generation: &GenerationId, then: &Then, repeated: bool) {
-        let Then::Answer(ticket) = then else { return };
-        let found = self.desk.get(generation).and_then(|entry| entry.state.clone().zip(entry.latest.clone()));
-        let answer = match found {
-            Some((state, event)) => Ok(Answer::Generation { event: Box::new(event), state, repeated }),
-            None => Err(Problem::not_found()),
-        };
-        self.effects.push(Effect::Answer { ticket: *ticket, answer });
-    }
-
-    fn conclude_new(
-        &mut self,
-        generation: &GenerationId,
-        then: &Then,
-        before: Option<&State>,
-        after: &Arc<State>,
-        events: &[Decided],
-        last: Sequence,
-    ) {
-        self.follow(generation, before, after, events);
-        match then {
-            Then::Answer(ticket) => {
-                let Some(event) = events.last().map(|event| Box::new(event.show.clone())) else { return };
-                let answer = Ok(Answer::Generation { event, state: Arc::clone(after), repeated: false });
-                self.effects.push(Effect::Answer { ticket: *ticket, answer });
-            }
-            Then::Ack { session, event_id } => self.ack(*session, event_id.clone(), last),
-            Then::Grant(offer) => self.granted(generation, offer, after),
-            Then::Must | Then::May => {}
-        }
-    }
-
-    fn conclude_repeated(&mut self, generation: &GenerationId, then: Then, last: Sequence) {
-        match then {
-            // Answered with what stands now, which follows from it.
-            Then::Answer(ticket) => self.put(generation, Task::Read { repeated: true }, Then::Answer(ticket)),
-            Then::Ack { session, event_id } => self.ack(session, event_id, last),
-            Then::Grant(offer) => self.grant_refused(&offer),
-            Then::Must | Then::May => {}
-        }
-    }
-
-    fn conclude_claimed(&mut self, then: &Then, holder: &GenerationId, same: bool) {
-        let Then::Answer(ticket) = then else { return };
-        if same {
-            self.put(holder, Task::Read { repeated: true }, Then::Answer(*ticket));
-            return;
-        }
-        let problem = Problem::new(ErrorCode::IdempotencyConflict, "this Idempotency-Key was used with another body")
-            .hint("use a new key for a new request");
-        self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem) });
-    }
-
-    fn conclude_refused(&mut self, generation: &GenerationId, work: &Work, refusal: &Refusal) {
-        match &work.then {
-            Then::Answer(_) => {
-                let is_cancel =
-                    matches!(&work.task, Task::Decide { command, .. } if matches!(command.action, Action::Cancel { .. }));
-                let answered_by_state = matches!(refusal, Refusal::NothingNew)
-                    || (is_cancel && matches!(refusal, Refusal::Ended(_)));
-                if answered_by_state {
-                    self.conclude_read(generation, &work.then, false);
-                } else {
-                    self.conclude_failed_then(&work.then, &refusal.problem());
-                }
-            }
-            Then::Ack { session, event_id } if matches!(refusal, Refusal::NothingNew) => {
-                let last = self.state(generation).map_or(Sequence(0), |state| state.sequence);
-                self.ack(*session, event_id.clone(), last);
-            }
-            Then::Ack { .. } => {
-                let problem = match refusal {
-                    // To a worker an end, or a generation that is gone, is a lease that is gone.
-                    Refusal::Ended(_) | Refusal::Unknown => {
-                        Refusal::LeaseLost { current: protocol::Fence(0) }.problem()
-                    }
-                    other => other.problem(),
-                };
-                self.conclude_failed_then(&work.then, &problem);
-            }
-            Then::Grant(offer) => self.grant_refused(&offer.clone()),
-            Then::Must | Then::May => {}
-        }
-    }
-
-    fn conclude_failed(&mut self, generation: &GenerationId, work: Work, problem: &Problem) {
-        match work.task {
-            Task::Offer(queued) => self.effects.push(Effect::Unreserve(queued.generation)),
-            _ => self.conclude_failed_then(&work.then, problem),
-        }
-        if let Then::Grant(offer) = &work.then {
-            tracing::debug!(generation = %generation, "a grant was not committed");
-            self.grant_refused(&offer.clone());
-        }
-    }
-
-    fn conclude_failed_then(&mut self, then: &Then, problem: &Problem) {
-        match then {
-            Then::Answer(ticket) => self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem.clone()) }),
-            Then::Ack { session, event_id } => self.refused(*session, event_id.clone(), problem),
-            Then::Grant(_) | Then::Must | Then::May => {}
-        }
     }
 }
 

@@ -119,8 +119,9 @@ impl Core {
         let (Some(session), Some(state)) = (session, self.state(&generation).cloned()) else {
             self.effects.push(Effect::Unreserve(generation));
             if let Some(entry) = self.pools.get_mut(&pool) {
-                // Still there; whoever frees a slot pumps again.
-                entry.empty = false;
+                // Still there, and nobody can take it now: asking again at once would only turn in a circle. Whatever
+                // changes that (a slot, a heartbeat, a time) kicks the pool.
+                entry.empty = true;
             }
             return;
         };
@@ -249,7 +250,14 @@ impl Core {
     pub(super) fn granted(&mut self, generation: &GenerationId, id: &OfferId, state: &State) {
         let (Some(offer), Some(holder)) = (self.offers.remove(id), state.holder.as_ref()) else { return };
         let handle = self.sessions.get_mut(&offer.session).map(|session| session.add_handle(generation));
-        let clock = LeaseClock::granted(state, holder, &offer.pool, offer.predicted_ms, handle.map(|h| (offer.session, h)), self.now);
+        let clock = LeaseClock::granted(
+            state,
+            holder,
+            &offer.pool,
+            offer.predicted_ms,
+            handle.map(|h| (offer.session, h)),
+            self.now,
+        );
         self.leases.insert(generation.clone(), clock);
         self.counts.granted();
         let Some(handle) = handle else {
@@ -273,6 +281,15 @@ impl Core {
         self.withdraw(id);
     }
 
+    /// The store could not take the grant: the offer ends, and the pool is left alone for a moment.
+    pub(super) fn grant_failed(&mut self, id: &OfferId) {
+        let Some(offer) = self.offers.remove(id) else { return };
+        self.send(offer.session, ServerMessage::Withdrawn { offer: id.clone() });
+        self.free_slot(offer.session, &offer.pool);
+        self.effects.push(Effect::Unreserve(offer.generation));
+        self.timers.arm(Timer::Pool(offer.pool), self.now.plus(RESERVE_RETRY_MS));
+    }
+
     pub(super) fn free_slot(&mut self, session: SessionId, pool: &PoolName) {
         if let Some(busy) = self.sessions.get_mut(&session).and_then(|session| session.busy.get_mut(pool)) {
             *busy = busy.saturating_sub(1);
@@ -280,7 +297,12 @@ impl Core {
     }
 
     /// Remembers who held a run, for the next one of the same generation.
-    pub(super) fn remember_holder(&mut self, generation: &GenerationId, next_pool: &PoolName, worker: &protocol::WorkerId) {
+    pub(super) fn remember_holder(
+        &mut self,
+        generation: &GenerationId,
+        next_pool: &PoolName,
+        worker: &protocol::WorkerId,
+    ) {
         let now = self.now;
         let pool = self.pools.entry(next_pool.clone()).or_default();
         pool.last_holder.retain(|_, (_, at)| now.since(*at) < limits::AFFINITY_MS);
@@ -290,8 +312,11 @@ impl Core {
 
 fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
     let stages = &state.pipeline.stages[state.run()];
-    let offered =
-        |stage: &protocol::Stage| OfferedStage { name: stage.name.clone(), keep: stage.keep, timeout_ms: stage.timeout_ms };
+    let offered = |stage: &protocol::Stage| OfferedStage {
+        name: stage.name.clone(),
+        keep: stage.keep,
+        timeout_ms: stage.timeout_ms,
+    };
     let outputs = state
         .pipeline
         .stages

@@ -11,7 +11,11 @@ use serde_json::json;
 use std::sync::Arc;
 use store::Queued;
 
-use super::{Core, Effect, SessionId, timers::Timer};
+use super::{
+    Core, Effect, SessionId,
+    desk::{Task, Then},
+    timers::Timer,
+};
 
 /// Demand not repeated for so long is over, in milliseconds: watchers' nodes repeat it every 2 s.
 const INTEREST_AGE_MAX_MS: u64 = 5_000;
@@ -55,6 +59,9 @@ impl Core {
             self.timers.arm(Timer::Interest(generation.clone()), at.plus(INTEREST_AGE_MAX_MS + 1));
         }
         self.tell_wanted(&generation);
+        if self.state(&generation).is_none() && self.interests.contains_key(&generation) {
+            self.put(&generation, Task::Read { repeated: false }, Then::May);
+        }
         self.survey_soon(&generation);
     }
 
@@ -125,6 +132,7 @@ impl Core {
     /// Progress of a `relay` pipeline: shown, not stored.
     pub(super) fn relay(&mut self, generation: &GenerationId, events: &[Decided]) {
         let (Some(event), Some(state)) = (events.first(), self.state(generation).cloned()) else { return };
+        self.relayed(generation);
         let mut show = event.show.clone();
         show.sequence = state.sequence;
         let tick = match self.interests.get_mut(generation) {
@@ -165,7 +173,8 @@ impl Core {
     fn waits_in(&self, generation: &GenerationId, pool: &PoolName) -> bool {
         // Out of memory means idle in the queue: it still counts as waiting.
         self.state(generation).is_none_or(|state| {
-            state.phase == Phase::Queued && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == *pool)
+            state.phase == Phase::Queued
+                && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == *pool)
         })
     }
 

@@ -3,8 +3,8 @@
 
 use engine::{Action, Event as Decided, Holder, Loss, Phase, State};
 use protocol::{
-    CommandId, EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId, WorkerId,
-    limits,
+    CommandId, EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId,
+    WorkerId, limits,
     worker::{HeldLease, LeaseAnswer, Resumption, ServerMessage},
 };
 use store::Loaded;
@@ -57,6 +57,8 @@ pub(super) struct LeaseClock {
     ending: bool,
     progress_at: Timestamp,
     pending: Option<PendingProgress>,
+    /// When relayed progress last moved: it is not in the state.
+    relayed_at: Timestamp,
     pub(super) told: Told,
 }
 
@@ -86,6 +88,7 @@ impl LeaseClock {
             ending: false,
             progress_at: Timestamp(0),
             pending: None,
+            relayed_at: now,
             told: Told::default(),
         }
     }
@@ -158,7 +161,8 @@ impl Core {
     }
 
     fn resume(&mut self, claimant: &Claimant<'_>, held: &HeldLease) -> LeaseAnswer {
-        let lost = LeaseAnswer { lease: held.lease.clone(), handle: None, result: Resumption::LeaseLost, cancel: false };
+        let lost =
+            LeaseAnswer { lease: held.lease.clone(), handle: None, result: Resumption::LeaseLost, cancel: false };
         let Some((_, generation)) = held.lease.address() else { return lost };
         let cancelling = self.state(&generation).is_some_and(|state| state.phase == Phase::Cancelling);
         let now = self.now;
@@ -182,8 +186,12 @@ impl Core {
 
     /// After the welcome: who looks at what the worker resumed.
     pub(super) fn tell_resumed(&mut self, session: SessionId) {
-        let resumed: Vec<_> =
-            self.leases.iter().filter(|(_, c)| c.session == Some(session)).map(|(generation, _)| generation.clone()).collect();
+        let resumed: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, c)| c.session == Some(session))
+            .map(|(generation, _)| generation.clone())
+            .collect();
         for generation in resumed {
             self.tell_wanted(&generation);
         }
@@ -193,7 +201,8 @@ impl Core {
         let generation = lease.address().map(|(_, generation)| generation);
         let now = self.now;
         let clock = generation.as_ref().and_then(|generation| self.leases.get_mut(generation));
-        let (Some(generation), Some(clock)) = (generation.as_ref(), clock.filter(|c| c.lease == *lease && c.session == Some(session)))
+        let (Some(generation), Some(clock)) =
+            (generation.as_ref(), clock.filter(|c| c.lease == *lease && c.session == Some(session)))
         else {
             self.lease_gone(session, lease.clone());
             return;
@@ -261,13 +270,17 @@ impl Core {
 
     fn stage_ends(&self, state: &State, clock: &LeaseClock) -> Vec<(Timestamp, Loss)> {
         if state.phase == Phase::Cancelling {
-            return state.cancel_grace_until.map(|at| (at.max(clock.since), Loss::CancelGraceOver)).into_iter().collect();
+            return state
+                .cancel_grace_until
+                .map(|at| (at.max(clock.since), Loss::CancelGraceOver))
+                .into_iter()
+                .collect();
         }
         let (Some(stage), Some(known)) = (state.pipeline.stages.get(state.stage), state.stages.get(state.stage)) else {
             return Vec::new();
         };
         let started = known.started_at.unwrap_or(clock.since).max(clock.since);
-        let moved = known.moved_at.unwrap_or(started).max(clock.since);
+        let moved = known.moved_at.unwrap_or(started).max(clock.since).max(clock.relayed_at);
         vec![(started.plus(stage.timeout_ms), Loss::TimedOut), (moved.plus(stage.stall_ms), Loss::Stalled)]
     }
 
@@ -304,11 +317,43 @@ impl Core {
         self.put(generation, Task::Decide { command, claim: None }, Then::Must);
     }
 
+    /// Relayed progress moves the stall clock, as stored progress does.
+    pub(super) fn relayed(&mut self, generation: &GenerationId) {
+        let now = self.now;
+        if let Some(clock) = self.leases.get_mut(generation) {
+            clock.relayed_at = now;
+        }
+    }
+
+    /// Between a clock's look and its turn at the desk the stage may have moved: then the loss is no longer true.
+    pub(super) fn is_loss_outdated(&mut self, generation: &GenerationId, loss: Loss) -> bool {
+        if !matches!(loss, Loss::Stalled | Loss::TimedOut) {
+            return false;
+        }
+        let Some(state) = self.state(generation).cloned() else { return false };
+        let Some(clock) = self.leases.get(generation) else { return false };
+        if self.stage_ends(&state, clock).into_iter().any(|(at, _)| at <= self.now) {
+            return false;
+        }
+        if let Some(clock) = self.leases.get_mut(generation) {
+            clock.ending = false;
+        }
+        self.arm_lease(generation);
+        true
+    }
+
     /// What a durable change means for leases, workers and the queue.
-    pub(super) fn follow(&mut self, generation: &GenerationId, before: Option<&State>, after: &State, events: &[Decided]) {
+    pub(super) fn follow(
+        &mut self,
+        generation: &GenerationId,
+        before: Option<&State>,
+        after: &State,
+        events: &[Decided],
+    ) {
         self.counts.follow(before, events, self.now);
         let held = before.and_then(|state| state.holder.as_ref());
-        let ended = held.is_some() && after.holder.as_ref().map(|holder| &holder.lease) != held.map(|holder| &holder.lease);
+        let ended =
+            held.is_some() && after.holder.as_ref().map(|holder| &holder.lease) != held.map(|holder| &holder.lease);
         if ended {
             self.end_lease(generation, after, events);
         }
@@ -342,7 +387,10 @@ impl Core {
 
     fn end_lease(&mut self, generation: &GenerationId, after: &State, events: &[Decided]) {
         let Some(clock) = self.leases.remove(generation) else { return };
-        if let Some(stage) = after.pipeline.stages.get(after.stage) {
+        // A worker that was lost has nothing in memory worth waiting for.
+        if !clock.ending
+            && let Some(stage) = after.pipeline.stages.get(after.stage)
+        {
             let pool = stage.pool.clone();
             self.remember_holder(generation, &pool, &clock.worker);
         }
@@ -357,7 +405,7 @@ impl Core {
         if clock.ending || events.iter().any(|event| event.show.kind == EventType::CancelRequested) {
             self.lease_gone(session, clock.lease.clone());
         }
-        self.pump(&clock.pool);
+        self.kick(&clock.pool);
     }
 
     fn tell_cancel(&mut self, generation: &GenerationId, state: &State) {
@@ -376,7 +424,7 @@ impl Core {
         }
         if let Some(session) = clock.session {
             self.free_slot(session, pool);
-            self.pump(pool);
+            self.kick(pool);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use gateway::Outbound;
 use protocol::{
-    CommandId, ErrorCode, GenerationId, Handle, LeaseId, PoolName, Problem, Sequence, Timestamp, UserId, WorkerId, limits,
+    CommandId, ErrorCode, GenerationId, Handle, LeaseId, PoolName, Problem, Sequence, Timestamp, UserId, WorkerId,
+    limits,
     live::close,
     worker::{HeldLease, ServerMessage, WorkerMessage},
 };
@@ -141,9 +142,6 @@ impl Core {
         if let Some(hello) = gone.hello {
             tracing::info!(worker = %hello.worker, "worker disconnected");
         }
-        for pool in gone.pools.keys() {
-            self.pump(pool);
-        }
     }
 
     pub(super) fn unreadable(&mut self, session: SessionId, why: &str) {
@@ -168,7 +166,8 @@ impl Core {
                 self.put(&addressed.generation, Task::Decide { command, claim: None }, then);
             }
             Err(Unaddressed::NoSuchLease(event_id)) => {
-                let problem = Problem::new(ErrorCode::LeaseLost, "no such lease").hint("stop this run and take new offers");
+                let problem =
+                    Problem::new(ErrorCode::LeaseLost, "no such lease").hint("stop this run and take new offers");
                 self.refused(session, event_id, &problem);
             }
             Err(Unaddressed::TooLarge(event_id)) => {
@@ -271,7 +270,7 @@ impl Core {
         session.tokens = tokens.min(limits::TOKENS_MAX);
         let pools: Vec<_> = session.pools.keys().cloned().collect();
         for pool in pools {
-            self.pump(&pool);
+            self.kick(&pool);
         }
     }
 
