@@ -66,7 +66,8 @@ impl Folder {
     }
 }
 
-/// Makes a whole film. The kept frames stay in `folder`; the later work files are removed.
+/// Makes a whole film. The kept frames stay in `folder`, the later work files are removed; after an error whatever was
+/// finished stays, so that single stages can go on from it.
 ///
 /// # Errors
 /// As the stages.

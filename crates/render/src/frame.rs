@@ -1,7 +1,9 @@
 //! One finished picture: planar 4:2:0, 8 bits, BT.709, limited range, which is what the video encoder takes.
 //! Owns the planes' layout; leaves colour to `canvas` and files to `kept`.
 
+use crate::error::Error;
 use crate::request::Size;
+use crate::webp;
 
 /// A picture in three planes. Sides are even; `u` and `v` have half of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,14 @@ impl Frame {
     #[must_use]
     pub fn planes(&self) -> [(&[u8], Size); 3] {
         [(&self.y, self.size), (&self.u, self.chroma()), (&self.v, self.chroma())]
+    }
+
+    /// This picture as a lossy WebP file, `quality` from 0 to 100.
+    ///
+    /// # Errors
+    /// [`Error::Encoder`]: out of memory.
+    pub fn to_webp(&self, quality: f32) -> Result<Vec<u8>, Error> {
+        webp::encode(self, quality.clamp(0.0, 100.0), webp::Effort::Kept)
     }
 
     /// Likeness of two pictures' luma in decibels; infinite when equal. Pictures of different sizes have none.

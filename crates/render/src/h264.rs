@@ -52,8 +52,7 @@ impl Compressor {
 
     pub(crate) fn push(&mut self, frame: &Frame) -> Result<Chunk, Error> {
         let (width, height) = (frame.size.width as usize, frame.size.height as usize);
-        let source =
-            YUVSlices::new((&frame.y, &frame.u, &frame.v), (width, height), (width, width / 2, width / 2));
+        let source = YUVSlices::new((&frame.y, &frame.u, &frame.v), (width, height), (width, width / 2, width / 2));
         let stream = self.encoder.encode(&source).map_err(|err| refuse("h264", err))?;
         let key = matches!(stream.frame_type(), FrameType::IDR | FrameType::I);
         Ok(Chunk { bytes: stream.to_vec(), key })

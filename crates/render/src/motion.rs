@@ -1,7 +1,7 @@
 //! The picture half-way between two others, by following motion. Owns the search and the blend; knows nothing of films.
 //!
 //! For each 8x8 block of the *middle* picture the search looks for the vector `v` for which the earlier picture at
-//! `p - v` and the later one at `p + v` agree best, from an eighth of the size down to half pixels. Symmetric vectors need
+//! `p - v` and the later one at `p + v` agree best, from an eighth of the size down to quarter pixels. Symmetric vectors need
 //! no occlusion logic, and the zero vector is a plain blend, so a block that matches nowhere blends.
 
 use crate::error::Error;
@@ -17,10 +17,14 @@ const LEVELS: usize = 4;
 const REACH: i32 = 4;
 /// What a step away from the neighbourhood's vector must gain, in luma levels summed over a block.
 const STRAY_COST: u32 = 10;
-/// A vector must beat the plain blend by an eighth, or the block blends.
-const GAIN: (u32, u32) = (7, 8);
+/// Three quarters of a level for each pixel of a block: no finer step improves on that visibly.
+const GOOD: u32 = 48;
+/// A vector must beat the plain blend by three eighths, and by one level for each pixel, or the block blends: water and
+/// northern lights change rather than move, and what matches in them by accident looks torn.
+const GAIN: (u32, u32) = (5, 8);
+const GAIN_MIN: u32 = 64;
 
-/// Half of the motion between the two pictures, in half pixels.
+/// Half of the motion between the two pictures: in the level's pixels while searching, in quarters of a pixel at the end.
 type Vector = (i32, i32);
 
 struct Plane {
@@ -38,7 +42,10 @@ impl Plane {
             let lower = &self.values[((y * 2 + 1).min(self.height - 1) * self.width) as usize..];
             for x in 0..width as usize {
                 let right = (x * 2 + 1).min(self.width as usize - 1);
-                let sum = u16::from(upper[x * 2]) + u16::from(upper[right]) + u16::from(lower[x * 2]) + u16::from(lower[right]);
+                let sum = u16::from(upper[x * 2])
+                    + u16::from(upper[right])
+                    + u16::from(lower[x * 2])
+                    + u16::from(lower[right]);
                 values.push(((sum + 2) / 4) as u8);
             }
         }
@@ -54,23 +61,75 @@ impl Plane {
         i32::from(self.values[(y * self.width + x) as usize])
     }
 
-    /// Bilinear, in quarter pixels, 4 bits of fraction kept in the result.
+    /// Twice the size, every second pixel being one of ours. A long filter, because a short one blurs more than slow
+    /// motion does and a blend would win.
+    fn doubled(&self) -> Self {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let mut wide = vec![0; width * 2 * height];
+        for (row, out) in self.values.chunks_exact(width).zip(wide.chunks_exact_mut(width * 2)) {
+            for x in 0..width {
+                let tap = |tap: usize| i32::from(row[(x + tap).saturating_sub(3).min(width - 1)]);
+                out[x * 2] = row[x];
+                out[x * 2 + 1] = halfway(tap);
+            }
+        }
+        let mut values = vec![0; width * 2 * height * 2];
+        for (y, out) in values.chunks_exact_mut(width * 4).enumerate() {
+            let (even, odd) = out.split_at_mut(width * 2);
+            even.copy_from_slice(&wide[y * width * 2..][..width * 2]);
+            let rows: [&[u8]; 8] = std::array::from_fn(|tap| {
+                &wide[(y + tap).saturating_sub(3).min(height - 1) * width * 2..][..width * 2]
+            });
+            for (x, value) in odd.iter_mut().enumerate() {
+                *value = halfway(|tap| i32::from(rows[tap][x]));
+            }
+        }
+        Self { width: self.width * 2, height: self.height * 2, values }
+    }
+
+    /// As [`Plane::quarter`] for a run of neighbours to the right, at once where all of them lie inside.
+    fn quarters(&self, x4: i32, y4: i32, out: &mut [i32]) {
+        let (x, y, right, down) = (x4 >> 1, y4 >> 1, x4 & 1, y4 & 1);
+        let length = out.len() * 2;
+        if x < 0 || y < 0 || x + length as i32 >= self.width || y + 1 >= self.height {
+            for (i, value) in (0..).zip(out) {
+                *value = self.quarter(x4 + i * 4, y4);
+            }
+            return;
+        }
+        let at = (y * self.width + x) as usize;
+        let upper = &self.values[at..=at + length];
+        let lower = &self.values[at + self.width as usize..][..=length];
+        for (i, value) in out.iter_mut().enumerate() {
+            let top = i32::from(upper[i * 2]) * (2 - right) + i32::from(upper[i * 2 + 1]) * right;
+            let bottom = i32::from(lower[i * 2]) * (2 - right) + i32::from(lower[i * 2 + 1]) * right;
+            *value = (top * (2 - down) + bottom * down) << 2;
+        }
+    }
+
+    /// A doubled plane at a position in quarters of an original pixel; 4 bits of fraction in the result.
     fn quarter(&self, x4: i32, y4: i32) -> i32 {
-        let (x, y, right, down) = (x4 >> 2, y4 >> 2, x4 & 3, y4 & 3);
+        let (x, y, right, down) = (x4 >> 1, y4 >> 1, x4 & 1, y4 & 1);
         if x >= 0 && y >= 0 && x + 1 < self.width && y + 1 < self.height {
             let at = (y * self.width + x) as usize;
             if right | down == 0 {
                 return i32::from(self.values[at]) << 4;
             }
             let (upper, lower) = (&self.values[at..at + 2], &self.values[at + self.width as usize..][..2]);
-            let top = i32::from(upper[0]) * (4 - right) + i32::from(upper[1]) * right;
-            let bottom = i32::from(lower[0]) * (4 - right) + i32::from(lower[1]) * right;
-            return top * (4 - down) + bottom * down;
+            let top = i32::from(upper[0]) * (2 - right) + i32::from(upper[1]) * right;
+            let bottom = i32::from(lower[0]) * (2 - right) + i32::from(lower[1]) * right;
+            return (top * (2 - down) + bottom * down) << 2;
         }
-        let top = self.clamped(x, y) * (4 - right) + self.clamped(x + 1, y) * right;
-        let bottom = self.clamped(x, y + 1) * (4 - right) + self.clamped(x + 1, y + 1) * right;
-        top * (4 - down) + bottom * down
+        let top = self.clamped(x, y) * (2 - right) + self.clamped(x + 1, y) * right;
+        let bottom = self.clamped(x, y + 1) * (2 - right) + self.clamped(x + 1, y + 1) * right;
+        (top * (2 - down) + bottom * down) << 2
     }
+}
+
+/// The value half-way between the middle two of eight in a row.
+fn halfway(tap: impl Fn(usize) -> i32) -> u8 {
+    let sum = 40 * (tap(3) + tap(4)) - 11 * (tap(2) + tap(5)) + 4 * (tap(1) + tap(6)) - (tap(0) + tap(7));
+    ((sum + 32) >> 6).clamp(0, 255) as u8
 }
 
 /// How badly two blocks differ: sum of absolute differences.
@@ -93,17 +152,14 @@ fn difference(a: &Plane, b: &Plane, (x, y): (i32, i32), (vx, vy): Vector) -> u32
     sum
 }
 
-/// As [`difference`], with the vector in half pixels.
+/// As [`difference`], on doubled planes and with the vector in quarter pixels.
 fn fine_difference(a: &Plane, b: &Plane, (x, y): (i32, i32), (vx, vy): Vector) -> u32 {
-    if vx & 1 == 0 && vy & 1 == 0 {
-        return difference(a, b, (x, y), (vx / 2, vy / 2));
-    }
     let mut sum = 0;
+    let (mut earlier, mut later) = ([0; BLOCK as usize], [0; BLOCK as usize]);
     for row in 0..BLOCK {
-        for column in 0..BLOCK {
-            let (x4, y4) = ((x + column) * 4, (y + row) * 4);
-            sum += a.quarter(x4 - vx * 2, y4 - vy * 2).abs_diff(b.quarter(x4 + vx * 2, y4 + vy * 2));
-        }
+        a.quarters(x * 4 - vx, (y + row) * 4 - vy, &mut earlier);
+        b.quarters(x * 4 + vx, (y + row) * 4 + vy, &mut later);
+        sum += earlier.iter().zip(&later).map(|(p, q)| p.abs_diff(*q)).sum::<u32>();
     }
     sum >> 4
 }
@@ -201,22 +257,24 @@ fn refine(a: &Plane, b: &Plane, coarse: &Field, halt: &Halt) -> Result<Field, Er
     Ok(field)
 }
 
-/// Goes to half pixels, and back to the blend where following motion gains too little.
-fn settle(a: &Plane, b: &Plane, field: &Field, halt: &Halt) -> Result<Field, Error> {
+/// Goes to quarter pixels, and back to the blend where following motion gains too little.
+fn settle([a, b]: [&Plane; 2], [fine_a, fine_b]: [&Plane; 2], field: &Field, halt: &Halt) -> Result<Field, Error> {
     let mut out = Field::of(a);
     for y in 0..out.down {
         halt.check()?;
         for x in 0..out.across {
             let at = (x * BLOCK, y * BLOCK);
             let (vx, vy) = field.get(x, y);
-            let middle = (vx * 2, vy * 2);
-            let mut best = (fine_difference(a, b, at, middle), middle);
-            for step in 0..9 {
-                let v = (middle.0 + step % 3 - 1, middle.1 + step / 3 - 1);
-                best = best.min((fine_difference(a, b, at, v) + STRAY_COST / 4, v));
+            let mut best = (difference(a, b, at, (vx, vy)), (vx * 4, vy * 4));
+            for stride in [2, 1] {
+                let middle = best.1;
+                for step in if best.0 > GOOD { 0..9 } else { 0..0 } {
+                    let v = (middle.0 + (step % 3 - 1) * stride, middle.1 + (step / 3 - 1) * stride);
+                    best = best.min((fine_difference(fine_a, fine_b, at, v) + STRAY_COST / 4, v));
+                }
             }
             let blend = difference(a, b, at, (0, 0));
-            let follows = best.0 * GAIN.1 <= blend * GAIN.0;
+            let follows = best.0 * GAIN.1 <= blend * GAIN.0 && best.0 + GAIN_MIN <= blend;
             out.vectors[(y * out.across + x) as usize] = if follows { best.1 } else { (0, 0) };
         }
     }
@@ -224,9 +282,9 @@ fn settle(a: &Plane, b: &Plane, field: &Field, halt: &Halt) -> Result<Field, Err
 }
 
 /// Blends along the vectors of the four nearest blocks, weighted by nearness, so that block edges do not show.
-/// `scale` is 2 for luma (half pixels to quarters) and 1 for colour, whose planes have half the size.
-fn blend(a: &Plane, b: &Plane, field: &Field, scale: i32, halt: &Halt) -> Result<Vec<u8>, Error> {
-    let block = BLOCK * scale / 2;
+/// `scale` is 1 for luma and 2 for colour, whose planes have half the size.
+fn blend([a, b]: [&Plane; 2], fine: [&Plane; 2], field: &Field, scale: i32, halt: &Halt) -> Result<Vec<u8>, Error> {
+    let block = BLOCK / scale;
     let mut out = vec![0; a.values.len()];
     for (y, row) in (0..).zip(out.chunks_exact_mut(a.width as usize)) {
         if y % 16 == 0 {
@@ -234,38 +292,82 @@ fn blend(a: &Plane, b: &Plane, field: &Field, scale: i32, halt: &Halt) -> Result
         }
         let upper = (y - block / 2).div_euclid(block);
         let down = (y - block / 2).rem_euclid(block);
-        for (x, value) in (0..).zip(row) {
-            let left = (x - block / 2).div_euclid(block);
-            let right = (x - block / 2).rem_euclid(block);
-            let follow = |(vx, vy): Vector| {
-                let (x4, y4) = (x * 4, y * 4);
-                a.quarter(x4 - vx * scale, y4 - vy * scale) + b.quarter(x4 + vx * scale, y4 + vy * scale)
-            };
-            let near = [
-                (field.get(left, upper), (block - right) * (block - down)),
-                (field.get(left + 1, upper), right * (block - down)),
-                (field.get(left, upper + 1), (block - right) * down),
-                (field.get(left + 1, upper + 1), right * down),
-            ];
-            let sum = if near.iter().all(|(vector, _)| *vector == near[0].0) {
-                follow(near[0].0)
+        let (mut left, mut start) = (-1, 0);
+        while start < a.width {
+            let end = (left * block + block / 2 + block).min(a.width);
+            let corners = [(left, upper), (left + 1, upper), (left, upper + 1), (left + 1, upper + 1)];
+            let near = corners.map(|(x, y)| field.get(x, y)).map(|(vx, vy)| (vx / scale, vy / scale));
+            let values = &mut row[start as usize..end as usize];
+            if near.iter().all(|vector| *vector == near[0]) {
+                follow([a, b], fine, near[0], (start, y), values);
             } else {
-                near.iter().map(|(vector, weight)| follow(*vector) * weight).sum::<i32>() / (block * block)
-            };
-            *value = ((sum + 16) >> 5) as u8;
+                let mut sums = [0; BLOCK as usize];
+                let heights = [block - down, block - down, down, down];
+                for (corner, vector) in near.into_iter().enumerate().filter(|(corner, _)| heights[*corner] > 0) {
+                    let pairs = pairs(fine, vector, (start, y), values.len());
+                    for ((x, sum), pair) in (start..).zip(&mut sums).zip(&pairs) {
+                        let right = (x - block / 2).rem_euclid(block);
+                        let side = if corner % 2 == 0 { block - right } else { right };
+                        *sum += pair * side * heights[corner];
+                    }
+                }
+                for (value, sum) in values.iter_mut().zip(&sums) {
+                    *value = ((sum / (block * block) + 16) >> 5) as u8;
+                }
+            }
+            (left, start) = (left + 1, end);
         }
     }
     Ok(out)
 }
 
-/// The picture half-way in time between `a` and `b`, which have one size.
+/// Both doubled pictures' values along a vector in quarter pixels, added, for at most a block's width; 5 bits of fraction.
+fn pairs([a, b]: [&Plane; 2], (vx, vy): Vector, (x, y): (i32, i32), count: usize) -> [i32; BLOCK as usize] {
+    let (mut earlier, mut later) = ([0; BLOCK as usize], [0; BLOCK as usize]);
+    a.quarters(x * 4 - vx, y * 4 - vy, &mut earlier[..count]);
+    b.quarters(x * 4 + vx, y * 4 + vy, &mut later[..count]);
+    std::array::from_fn(|i| earlier[i] + later[i])
+}
+
+/// A run of pixels of one row that all follow one vector in quarter pixels.
+fn follow([a, b]: [&Plane; 2], fine: [&Plane; 2], (vx, vy): Vector, (x, y): (i32, i32), values: &mut [u8]) {
+    let (dx, dy, end) = (vx / 4, vy / 4, x + values.len() as i32);
+    let inside = |plane: &Plane, dx: i32, dy: i32| {
+        x + dx >= 0 && end + dx <= plane.width && y + dy >= 0 && y + dy < plane.height
+    };
+    if vx % 4 == 0 && vy % 4 == 0 && inside(a, -dx, -dy) && inside(b, dx, dy) {
+        let earlier = &a.values[((y - dy) * a.width + x - dx) as usize..];
+        let later = &b.values[((y + dy) * b.width + x + dx) as usize..];
+        for ((value, p), q) in values.iter_mut().zip(earlier).zip(later) {
+            *value = (u16::from(*p) + u16::from(*q)).div_ceil(2) as u8;
+        }
+        return;
+    }
+    let pairs = pairs(fine, (vx, vy), (x, y), values.len());
+    for (value, pair) in values.iter_mut().zip(&pairs) {
+        *value = ((pair + 16) >> 5) as u8;
+    }
+}
+
+/// The picture half-way in time between two pictures of one size, by following motion.
+///
+/// # Panics
+/// If the sizes differ.
+#[must_use]
+pub fn between(a: &Frame, b: &Frame) -> Frame {
+    assert!(a.size == b.size, "frames of {} and {}", a.size, b.size);
+    middle(a, b, &Halt::default()).expect("nothing halts it")
+}
+
+/// As [`between`], until halted.
 pub(crate) fn middle(a: &Frame, b: &Frame, halt: &Halt) -> Result<Frame, Error> {
     let plane = |values: &[u8], size: Size| Plane {
         width: size.width as i32,
         height: size.height as i32,
         values: values.to_vec(),
     };
-    let [[ya, yb], [ua, ub], [va, vb]] = [0, 1, 2].map(|i| [a, b].map(|frame| plane(frame.planes()[i].0, frame.planes()[i].1)));
+    let [[ya, yb], [ua, ub], [va, vb]] =
+        [0, 1, 2].map(|i| [a, b].map(|frame| plane(frame.planes()[i].0, frame.planes()[i].1)));
     let mut pyramid = vec![(ya, yb)];
     for level in 1..LEVELS {
         let (a, b) = &pyramid[level - 1];
@@ -277,12 +379,13 @@ pub(crate) fn middle(a: &Frame, b: &Frame, halt: &Halt) -> Result<Frame, Error> 
         field = refine(a, b, &field, halt)?.smoothed();
     }
     let (ya, yb) = &pyramid[0];
-    let field = settle(ya, yb, &field, halt)?;
+    let fine = [&ya.doubled(), &yb.doubled()];
+    let field = settle([ya, yb], fine, &field, halt)?;
     Ok(Frame {
         size: a.size,
-        y: blend(ya, yb, &field, 2, halt)?,
-        u: blend(&ua, &ub, &field, 1, halt)?,
-        v: blend(&va, &vb, &field, 1, halt)?,
+        y: blend([ya, yb], fine, &field, 1, halt)?,
+        u: blend([&ua, &ub], [&ua.doubled(), &ub.doubled()], &field, 2, halt)?,
+        v: blend([&va, &vb], [&va.doubled(), &vb.doubled()], &field, 2, halt)?,
     })
 }
 
@@ -290,12 +393,12 @@ pub(crate) fn middle(a: &Frame, b: &Frame, halt: &Halt) -> Result<Frame, Error> 
 mod tests {
     use super::*;
 
-    fn texture(shift: f64) -> Frame {
+    fn texture(shift: f32) -> Frame {
+        let noise = crate::noise::Noise::new(4);
         let mut frame = Frame::new(Size::new(192, 128));
         for (i, value) in frame.y.iter_mut().enumerate() {
-            let (x, y) = ((i % 192) as f64 - shift, (i / 192) as f64);
-            let wave = (x * 0.31).sin() * (y * 0.23 + x * 0.05).cos() + (x * 0.11 + y * 0.17).sin();
-            *value = (126.0 + 45.0 * wave) as u8;
+            let (x, y) = ((i % 192) as f32 - shift, (i / 192) as f32);
+            *value = (40.0 + 170.0 * noise.layers(x * 0.06 + 9.0, y * 0.06, 3)) as u8;
         }
         frame
     }

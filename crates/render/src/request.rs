@@ -19,9 +19,9 @@ pub const SECONDS_MIN: f64 = 0.1;
 pub const SECONDS_MAX: f64 = 60.0;
 /// 60 a second: the fastest common display.
 pub const FPS_MAX: u32 = 60;
-/// A minute of 1080p at 30: about 1.2 GB of work files and 100 MB of film in memory at the worst.
+/// A minute of 1080p at 30: about 3 GB of work files and 100 MB of film in memory at the worst.
 pub const FILM_PIXELS_MAX: u64 = 1_920 * 1_088 * 30 * 60;
-/// 64 threads: more than a chunk has pictures brings nothing.
+/// 64 threads: each holds two pictures under way, so this bounds memory.
 pub const THREADS_MAX: usize = 64;
 /// Below 12 pictures a second motion becomes too large to match between two of them.
 const DRAWN_FPS_MIN: u32 = 12;
@@ -102,15 +102,7 @@ impl Request {
     /// Three seconds at 480p and 24 pictures a second.
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Self {
-        Self {
-            prompt: prompt.into(),
-            draw: Size::P480,
-            output: Size::P480,
-            fps: 24,
-            seconds: 3.0,
-            seed: 0,
-            threads: 0,
-        }
+        Self { prompt: prompt.into(), draw: Size::P480, output: Size::P480, fps: 24, seconds: 3.0, seed: 0, threads: 0 }
     }
 
     /// The same request for a film of this size, drawn at the same shape with at most 480p's number of pixels.
@@ -340,7 +332,10 @@ mod tests {
         assert!(matches!(refused(|r| r.output = Size::new(u32::MAX, u32::MAX)), BadRequest::Size { .. }));
         assert!(matches!(refused(|r| r.output = Size::new(3000, 100)), BadRequest::Shape { .. }));
         assert!(matches!(refused(|r| r.output = Size::new(480, 854)), BadRequest::ShapesDiffer { .. }));
-        assert!(matches!(refused(|r| (r.draw, r.output) = (Size::new(3840, 2160), Size::new(3840, 2160))), BadRequest::DrawLarge { .. }));
+        assert!(matches!(
+            refused(|r| (r.draw, r.output) = (Size::new(3840, 2160), Size::new(3840, 2160))),
+            BadRequest::DrawLarge { .. }
+        ));
         assert!(matches!(refused(|r| r.fps = 0), BadRequest::Fps { .. }));
         assert!(matches!(refused(|r| r.fps = 61), BadRequest::Fps { .. }));
         assert!(matches!(refused(|r| r.seconds = 600.0), BadRequest::Seconds { .. }));

@@ -146,7 +146,9 @@ mod tests {
     #[test]
     fn smooth_pictures_survive_any_change_of_size() {
         let halt = Halt::default();
-        for (from, to) in [((854, 480), (1920, 1080)), ((854, 480), (192, 108)), ((106, 60), (854, 480)), ((64, 64), (66, 62))] {
+        for (from, to) in
+            [((854, 480), (1920, 1080)), ((854, 480), (192, 108)), ((106, 60), (854, 480)), ((64, 64), (66, 62))]
+        {
             let (from, to) = (Size::new(from.0, from.1), Size::new(to.0, to.1));
             let scaled = Resizer::new(from, to).run(&waves(from), &halt).unwrap();
             let psnr = scaled.psnr(&waves(to));

@@ -93,6 +93,7 @@ pub trait Sink {
     /// A preview that was wanted.
     fn preview(&mut self, preview: Preview);
 
-    /// Whether to stop. Asked at least every 50 ms in every stage; must answer at once.
+    /// Whether to stop. Asked at least every 50 ms in every stage, while encoding after each picture (30 ms at 1080p,
+    /// 120 ms at 4K); must answer at once.
     fn cancelled(&self) -> bool;
 }

@@ -109,9 +109,8 @@ mod tests {
             assert_eq!((&bytes[..4], &bytes[8..12]), (&b"RIFF"[..], &b"WEBP"[..]));
             let (mut width, mut height) = (0, 0);
             // SAFETY: pointer and length are those of one live vector; the two results are live integers.
-            let known = unsafe {
-                libwebp_sys::WebPGetInfo(bytes.as_ptr(), bytes.len(), &raw mut width, &raw mut height)
-            };
+            let known =
+                unsafe { libwebp_sys::WebPGetInfo(bytes.as_ptr(), bytes.len(), &raw mut width, &raw mut height) };
             assert_eq!((known, width, height), (1, 66, 50));
         }
     }

@@ -25,8 +25,8 @@ pub const REVISION_LAST: u32 = 2;
 /// Eight pictures are coarse on a screen within a tenth of a second and sharp within half a one.
 const CHUNK: u32 = 8;
 /// For each coarse revision: how many times smaller it is drawn, and how strong its noise is in luma levels.
-const COARSE: [(u32, f32); REVISION_LAST as usize] = [(8, 34.0), (4, 11.0)];
-/// 192 pixels: the smallest tile a screen shows.
+const COARSE: [(u32, f32); REVISION_LAST as usize] = [(8, 15.0), (4, 5.5)];
+/// 64 pixels: smaller shows nothing; screens ask for tiles of 192.
 const PREVIEW_WIDTH_MIN: u32 = 64;
 /// Quality 75: 43 dB and about 20 KB at 480p.
 const PREVIEW_QUALITY: f32 = 75.0;
@@ -47,7 +47,15 @@ pub fn generate(request: &Request, scene: &Scene, folder: &Folder, sink: &mut dy
         for revision in 0..=REVISION_LAST {
             eyes.look(sink.wanted());
             if revision == REVISION_LAST || eyes.demand().is_some() {
-                let pass = Pass { plan: &plan, painter: painter.as_ref(), eyes: &eyes, seed: request.seed, start, end, revision };
+                let pass = Pass {
+                    plan: &plan,
+                    painter: painter.as_ref(),
+                    eyes: &eyes,
+                    seed: request.seed,
+                    start,
+                    end,
+                    revision,
+                };
                 pass.run(&mut writer, sink)?;
             }
         }
@@ -191,7 +199,8 @@ fn preview_size(draw: Size, width: u32) -> Size {
 
 /// Adds noise of about `strength` luma levels, a third of it to the colours.
 fn disturb(frame: &mut Frame, strength: f32, mut chance: Chance) {
-    for (plane, strength) in [(&mut frame.y, strength), (&mut frame.u, strength / 3.0), (&mut frame.v, strength / 3.0)] {
+    for (plane, strength) in [(&mut frame.y, strength), (&mut frame.u, strength / 3.0), (&mut frame.v, strength / 3.0)]
+    {
         for value in plane.iter_mut() {
             // The sum of three even chances is close enough to a bell.
             let bell = (chance.unit() + chance.unit() + chance.unit() - 1.5) * 2.0;

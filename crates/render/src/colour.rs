@@ -1,0 +1,99 @@
+//! Light as three numbers, linear and unbounded, and the way from there to a screen.
+
+use std::ops::{Add, AddAssign, Mul};
+
+/// Linear light; 1 is a white wall in the sun, a sun's disc is far above.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Rgb {
+    pub(crate) r: f32,
+    pub(crate) g: f32,
+    pub(crate) b: f32,
+}
+
+impl Rgb {
+    pub(crate) const BLACK: Self = Self::new(0.0, 0.0, 0.0);
+    pub(crate) const WHITE: Self = Self::new(1.0, 1.0, 1.0);
+
+    pub(crate) const fn new(r: f32, g: f32, b: f32) -> Self {
+        Self { r, g, b }
+    }
+
+    /// A screen colour written as in CSS, `0xrrggbb`.
+    pub(crate) fn hex(code: u32) -> Self {
+        let linear = |shift: u32| {
+            let value = ((code >> shift) & 255) as f32 / 255.0;
+            if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        Self::new(linear(16), linear(8), linear(0))
+    }
+
+    pub(crate) fn mix(self, other: Self, part: f32) -> Self {
+        self * (1.0 - part) + other * part
+    }
+
+    pub(crate) fn luma(self) -> f32 {
+        0.2126 * self.r + 0.7152 * self.g + 0.0722 * self.b
+    }
+
+    pub(crate) fn tint(self, by: Self) -> Self {
+        Self::new(self.r * by.r, self.g * by.g, self.b * by.b)
+    }
+}
+
+impl Add for Rgb {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self::new(self.r + other.r, self.g + other.g, self.b + other.b)
+    }
+}
+
+impl AddAssign for Rgb {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Mul<f32> for Rgb {
+    type Output = Self;
+    fn mul(self, by: f32) -> Self {
+        Self::new(self.r * by, self.g * by, self.b * by)
+    }
+}
+
+/// 0 below `low`, 1 above `high`, smooth between; turned round when `high < low`.
+pub(crate) fn smooth(low: f32, high: f32, value: f32) -> f32 {
+    let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// 4,096 steps over the square root of light up to 16: finer than a tenth of a screen step everywhere.
+const STEPS: usize = 4_096;
+const LIGHT_MAX: f32 = 16.0;
+
+/// Filmic tone and screen gamma in one table.
+#[derive(Debug)]
+pub(crate) struct Tone {
+    table: Vec<f32>,
+}
+
+impl Tone {
+    pub(crate) fn new() -> Self {
+        let table = (0..=STEPS + 1).map(|step| {
+            let root = step as f32 / STEPS as f32 * LIGHT_MAX.sqrt();
+            let light = root * root * 0.8;
+            // A rational curve with a soft toe and shoulder; the constants are the widely used filmic fit.
+            let film = (light * (2.51 * light + 0.03)) / (light * (2.43 * light + 0.59) + 0.14);
+            let film = film.clamp(0.0, 1.0);
+            if film <= 0.003_130_8 { film * 12.92 } else { 1.055 * film.powf(1.0 / 2.4) - 0.055 }
+        });
+        Self { table: table.collect() }
+    }
+
+    /// Screen value from 0 to 1.
+    pub(crate) fn screen(&self, light: f32) -> f32 {
+        let at = (light.clamp(0.0, LIGHT_MAX).sqrt()) * (STEPS as f32 / LIGHT_MAX.sqrt());
+        let step = at as usize;
+        let part = at - step as f32;
+        self.table[step] + (self.table[step + 1] - self.table[step]) * part
+    }
+}

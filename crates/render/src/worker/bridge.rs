@@ -1,0 +1,123 @@
+//! What a stage tells its sink, as what a run says. Progress and previews go straight to the run, which never blocks;
+//! edges go to the task beside the film's thread.
+
+use sdk::{
+    Picture, Run,
+    protocol::{Metadata, StageName, frame},
+};
+use tokio::sync::mpsc;
+
+use crate::{Detail, Error, Film, Preview, PreviewDemand, Scene, Sink, Stage};
+
+/// 854 pixels: previews for a player are 480p.
+const FULL_WIDTH_MAX: u32 = 854;
+/// 192 pixels: the widest small tile.
+const TILE_WIDTH_MAX: u32 = 192;
+/// From 60 a second on, more than is drawn, every picture is meant.
+const EVERY_FPS: u32 = 60;
+
+/// Something the film's thread tells its task.
+pub(super) enum Said {
+    /// What was understood of the prompt.
+    Scene(Metadata),
+    /// A stage is over; its files are in the folder.
+    StageDone(Stage),
+    /// The film, before its stage is over.
+    Film(Box<Film>),
+}
+
+/// See the module.
+pub(super) struct Bridge {
+    run: Run,
+    said: mpsc::Sender<Said>,
+}
+
+impl Bridge {
+    pub(super) const fn new(run: Run, said: mpsc::Sender<Said>) -> Self {
+        Self { run, said }
+    }
+
+    /// Tells the task; waits while too much is told. Nobody listens once the run is over.
+    pub(super) fn tell(&self, said: Said) -> Result<(), Error> {
+        self.said.blocking_send(said).map_err(|_| Error::Cancelled)
+    }
+}
+
+impl Sink for Bridge {
+    fn scene(&mut self, scene: &Scene) {
+        let pairs = scene.pairs().into_iter().map(|(key, value)| (key.to_owned(), value.into()));
+        // Nobody listens once the run is over, which the stage hears from `cancelled`.
+        let _ = self.tell(Said::Scene(pairs.collect()));
+    }
+
+    fn progress(&mut self, stage: Stage, fraction: f64, message: &str, detail: Detail) {
+        let name = StageName::new(stage.name()).expect("a literal stage name is valid");
+        let mut metadata = Metadata::new();
+        if detail.total_frames > 0 {
+            metadata.insert("currentFrame".to_owned(), detail.current_frame.into());
+            metadata.insert("totalFrames".to_owned(), detail.total_frames.into());
+        }
+        let metadata = (!metadata.is_empty()).then_some(metadata);
+        self.run.progress(&name, fraction * 100.0, Some(message.to_owned()), metadata);
+    }
+
+    fn wanted(&mut self) -> Option<PreviewDemand> {
+        demand(self.run.wanted(), self.run.slow())
+    }
+
+    fn preview(&mut self, preview: Preview) {
+        let mut flags = frame::FLAG_KEY;
+        flags |= if preview.last_of_revision { frame::FLAG_LAST_OF_REVISION } else { 0 };
+        flags |= if preview.last { frame::FLAG_LAST } else { 0 };
+        let picture = Picture {
+            format: frame::Format::Webp,
+            flags,
+            index: preview.index,
+            total: preview.total,
+            revision: preview.revision,
+            pts_micros: preview.pts_micros,
+            width: preview.width,
+            height: preview.height,
+        };
+        self.run.frame(picture, &preview.webp);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.run.cancelled().is_cancelled() || self.said.is_closed()
+    }
+}
+
+/// What is wanted, as the stages understand it. A tail keeps one picture of each index, so one size is made: the player's
+/// when there is one, else the tiles'.
+pub(super) fn demand(wanted: sdk::Wanted, slow: f64) -> Option<PreviewDemand> {
+    let (demand, width_max) = match (wanted.full, wanted.tile) {
+        (Some(full), _) => (full, FULL_WIDTH_MAX),
+        (None, Some(tile)) => (tile, TILE_WIDTH_MAX),
+        (None, None) => return None,
+    };
+    let slowed = slow > 1.0;
+    Some(PreviewDemand {
+        max_fps: (f64::from(demand.max_fps.min(EVERY_FPS)) / slow.max(1.0)) as f32,
+        max_width: demand.max_width.min(width_max),
+        every: demand.max_fps >= EVERY_FPS && !slowed,
+    })
+}
+
+/// Makes again what was made before: nobody is told, and nobody looks.
+pub(super) struct Quiet<'a>(pub(super) &'a Bridge);
+
+impl Sink for Quiet<'_> {
+    fn scene(&mut self, _: &Scene) {}
+
+    fn progress(&mut self, _: Stage, _: f64, _: &str, _: Detail) {}
+
+    fn wanted(&mut self) -> Option<PreviewDemand> {
+        None
+    }
+
+    fn preview(&mut self, _: Preview) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
