@@ -1,1 +1,19 @@
-//! Black-box tests over the wire, and the house rules as tests.
+//! The bed of the black-box tests: the real program as processes, and watchers that know only the wire.
+//!
+//! Nothing here uses the parts of the server: what is tested is what is shipped. Processes listen on ports the system
+//! picks, keep their data in temporary folders and die with the test.
+
+pub mod program;
+pub mod watch;
+
+pub use program::{Server, Worker, program};
+pub use watch::{Event, Watcher};
+
+/// Longer than anything takes on a loaded machine with two cores; reaching it is a failure, never a wait.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// How often the tests that kill things repeat: a few rounds in the common lane, all of them with `--long`.
+#[must_use]
+pub fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var("RUSHES_TESTS_LONG").is_ok_and(|value| value == "yes") { long } else { short }
+}

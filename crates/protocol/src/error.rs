@@ -137,7 +137,8 @@ impl Problem {
     /// What unknown and foreign ids get, to the letter the same.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(ErrorCode::NotFound, "no such generation").hint("check the id, and that the token belongs to its owner")
+        Self::new(ErrorCode::NotFound, "no such generation")
+            .hint("check the id, and that the token belongs to its owner")
     }
 }
 

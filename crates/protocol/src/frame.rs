@@ -199,8 +199,7 @@ impl Header {
             return Err(FrameError::Truncated);
         }
         let id = std::str::from_utf8(&bytes[HEADER_BYTES..id_end]).map_err(|_| FrameError::Id)?;
-        let generation =
-            if id.is_empty() { None } else { Some(GenerationId::new(id).map_err(|_| FrameError::Id)?) };
+        let generation = if id.is_empty() { None } else { Some(GenerationId::new(id).map_err(|_| FrameError::Id)?) };
         let header = Self {
             format,
             flags: u16_at(6),

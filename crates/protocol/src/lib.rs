@@ -18,8 +18,8 @@ pub mod worker;
 pub use error::{ErrorCode, Problem};
 pub use event::{Event, EventType, Hint, Metadata, State, Status};
 pub use id::{
-    ArtifactName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId, OfferId, PipelineName, PoolName,
-    RequestId, StageName, TenantId, UserId, WorkerId,
+    ArtifactName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId, OfferId, PipelineName,
+    PoolName, RequestId, StageName, TenantId, UserId, WorkerId,
 };
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};

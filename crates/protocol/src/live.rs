@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn the_first_dialects_messages_are_understood() {
-        let subscribe: ClientMessage = serde_json::from_str(r#"{"type":"subscribe","generationId":"gen_abc"}"#).unwrap();
+        let subscribe: ClientMessage =
+            serde_json::from_str(r#"{"type":"subscribe","generationId":"gen_abc"}"#).unwrap();
         assert!(matches!(subscribe, ClientMessage::Subscribe { after: None, frames: None, mine: false, .. }));
         assert_eq!(serde_json::from_str::<ClientMessage>(r#"{"type":"ping"}"#).unwrap(), ClientMessage::Ping);
     }

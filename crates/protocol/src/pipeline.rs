@@ -178,14 +178,22 @@ impl Pipeline {
             return Err(format!("pipeline {} has no stages: give it at least one", self.name));
         }
         if self.stages.len() > limits::STAGES_MAX {
-            return Err(format!("pipeline {} has {} stages: {} at most", self.name, self.stages.len(), limits::STAGES_MAX));
+            return Err(format!(
+                "pipeline {} has {} stages: {} at most",
+                self.name,
+                self.stages.len(),
+                limits::STAGES_MAX
+            ));
         }
         for (n, stage) in self.stages.iter().enumerate() {
             if self.stages[..n].iter().any(|other| other.name == stage.name) {
                 return Err(format!("stage {} stands twice in pipeline {}: names are unique", stage.name, self.name));
             }
             if stage.weight == 0 || stage.timeout_ms == 0 || stage.stall_ms == 0 {
-                return Err(format!("stage {} of {}: weight, timeoutMs and stallMs are at least 1", stage.name, self.name));
+                return Err(format!(
+                    "stage {} of {}: weight, timeoutMs and stallMs are at least 1",
+                    stage.name, self.name
+                ));
             }
         }
         Ok(())

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use crate::{
     error::ErrorCode,
     event::Metadata,
-    id::{ArtifactName, CausalId, CommandId, GenerationId, LeaseId, OfferId, PipelineName, PoolName, StageName, WorkerId},
+    id::{
+        ArtifactName, CausalId, CommandId, GenerationId, LeaseId, OfferId, PipelineName, PoolName, StageName, WorkerId,
+    },
     number::{Attempt, Fence, Handle, Sequence, Timestamp},
     pipeline::Pipeline,
 };

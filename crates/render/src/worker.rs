@@ -82,12 +82,17 @@ impl Handler for Reference {
             let _permit = permit;
             job.draw(sink)
         });
-        let told = tell(&run, rx, &scratch).await;
+        let told = tokio::select! {
+            biased;
+            // What is being said may wait for a server that is away; a cancellation does not.
+            () = run.cancelled().cancelled() => Err(Failure::cancelled()),
+            told = tell(&run, rx, &scratch) => told,
+        };
         // The thread ends within 50 ms of a cancellation, and at once when nobody listens to it any more.
         let drawn = drawing.await.map_err(|error| Failure::retryable(error.to_string()).code("PANIC"))?;
         let kept = told?;
         drawn.map_err(failure)?;
-        Ok(outputs(&plan, kept))
+        Ok(outputs(&plan, &kept))
     }
 
     fn accepts(&self, offer: &Offer) -> bool {
@@ -167,7 +172,7 @@ async fn keep_film(run: &Run, film: Box<Film>) -> Result<Kept, Failure> {
 }
 
 /// Facts for the terminal event; nothing when the run ended before the film did.
-fn outputs(plan: &Plan, kept: Kept) -> Outputs {
+fn outputs(plan: &Plan, kept: &Kept) -> Outputs {
     let mut outputs = Outputs::new();
     if !kept.video {
         return outputs;

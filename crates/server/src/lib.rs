@@ -1,1 +1,36 @@
 //! The house: HTTP surface, artifacts, configuration, metrics and the wiring of all parts.
+//!
+//! ```text
+//! house.rs        the wiring: opens the store, starts the parts, listens, drains
+//! surface.rs      every route but the live transports, and what handlers share
+//! config.rs       rushes.toml, environment and flags
+//! blobs.rs        files on disk by their hash
+//! ```
+//! Live transports are the gateway's, rules the engine's; nothing here decides what happens to a generation.
+
+mod artifacts;
+mod blobs;
+mod body;
+mod clock;
+pub mod config;
+mod correlation;
+mod download;
+mod generations;
+mod house;
+mod log;
+mod metrics;
+mod operate;
+mod problem;
+mod random;
+mod range;
+mod retention;
+mod spec;
+mod submit;
+mod surface;
+mod tokens;
+mod uploads;
+
+pub use clock::{Now, now, system as system_clock};
+pub use config::{Config, ConfigError, Loaded, Mode, Sources};
+pub use house::{Options, Running, StartError, start};
+pub use log::start as start_log;

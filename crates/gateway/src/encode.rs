@@ -1,0 +1,257 @@
+//! Events as they go on the wire: each encoded once per format, and the bytes shared by everybody who gets them.
+//!
+//! Position and links are written here and never stored: the epoch belongs to the store of the moment, and a link has an
+//! expiry. Nothing here knows who the reader is; what differs between readers (`previous`, `recovery`) is built for one.
+
+use std::sync::{Arc, OnceLock};
+
+use access::Links;
+use bytes::Bytes;
+use protocol::{ArtifactName, Epoch, Event, Hint, Metadata, Position, Sequence, Timestamp, live::Recovery};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::websocket::encoder::encode_text;
+
+/// A shared live message carries the time it was first sent for so long, in milliseconds; a later reader gets its own
+/// copy with its own time. One second: watchers of one event hear it within milliseconds, latecomers are few.
+const STAMP_AGE_MAX_MS: u64 = 1_000;
+
+/// Artifacts whose names events carry in `metadata`, and the key under which their link is written.
+const LINKED: [(&str, &str); 2] = [("video", "videoUrl"), ("thumbnail", "thumbnailUrl")];
+
+/// Writes events. One per node.
+#[derive(Debug)]
+pub struct Encoder {
+    epoch: Epoch,
+    links: Links,
+}
+
+/// An event with the forms it was asked for so far.
+#[derive(Debug)]
+pub struct Encoded {
+    source: Source,
+    data: OnceLock<Bytes>,
+    live: OnceLock<(Timestamp, Bytes)>,
+    sse: OnceLock<Bytes>,
+}
+
+/// The event as the bus or the log handed it over: a batch is shared, not copied.
+#[derive(Debug)]
+enum Source {
+    Batch(Arc<[Event]>, usize),
+    Hint(Arc<Hint>),
+}
+
+/// What differs between two readers of the same event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// The sequence sent before, where some were skipped on request.
+    pub previous: Option<Sequence>,
+    /// Set on the state a reader goes on from when its position was gone.
+    pub recovery: Option<Recovery>,
+}
+
+impl Encoded {
+    /// All events of a batch, sharing it.
+    pub fn batch(events: &Arc<[Event]>) -> impl Iterator<Item = Arc<Self>> {
+        (0..events.len()).map(|index| Arc::new(Self::new(Source::Batch(Arc::clone(events), index))))
+    }
+
+    /// One event.
+    #[must_use]
+    pub fn one(event: Event) -> Arc<Self> {
+        Arc::new(Self::new(Source::Batch(Arc::from([event]), 0)))
+    }
+
+    /// An ephemeral status.
+    #[must_use]
+    pub fn hint(hint: Arc<Hint>) -> Arc<Self> {
+        Arc::new(Self::new(Source::Hint(hint)))
+    }
+
+    const fn new(source: Source) -> Self {
+        Self { source, data: OnceLock::new(), live: OnceLock::new(), sse: OnceLock::new() }
+    }
+
+    /// The event; of a hint, the status it shows.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        match &self.source {
+            Source::Batch(events, index) => &events[*index],
+            Source::Hint(hint) => &hint.status,
+        }
+    }
+
+    /// Roughly what it holds in memory, in bytes: the event, and one encoding of it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let event = self.event();
+        // Names of keys and the fixed fields come to about 400 bytes; metadata is counted by its written length.
+        let metadata = if event.metadata.is_empty() { 0 } else { written_length(&event.metadata) };
+        2 * (400 + event.message.len() + metadata)
+    }
+
+    fn position(&self, epoch: &Epoch) -> Option<Position> {
+        match self.source {
+            Source::Batch(..) => Some(Position { epoch: epoch.clone(), sequence: self.event().sequence }),
+            Source::Hint(_) => None,
+        }
+    }
+}
+
+impl Encoder {
+    /// Writes positions of `epoch` and links by `links`.
+    #[must_use]
+    pub const fn new(epoch: Epoch, links: Links) -> Self {
+        Self { epoch, links }
+    }
+
+    /// The identity of the history whose events are written.
+    #[must_use]
+    pub const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// A place in this history.
+    #[must_use]
+    pub fn position(&self, sequence: Sequence) -> Position {
+        Position { epoch: self.epoch.clone(), sequence }
+    }
+
+    /// The bare event with its links, for JSON pages and `GET …/status`.
+    #[must_use]
+    pub fn event(&self, event: &Event, now: Timestamp) -> Event {
+        let mut event = event.clone();
+        self.link(&mut event, now);
+        event
+    }
+
+    /// The JSON of the event itself, shared. Links keep the hour in which it was first written; they live at least 24 hours
+    /// and a tail forgets long before.
+    pub fn data(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
+        encoded.data.get_or_init(|| self.write(&encoded.source, now)).clone()
+    }
+
+    /// A whole WebSocket message, header included, shared by everybody it is sent to within a second.
+    pub fn live(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
+        let build = || (now, self.live_with(encoded, Aside::default(), now));
+        let (at, shared) = encoded.live.get_or_init(build);
+        if now.since(*at) <= STAMP_AGE_MAX_MS { shared.clone() } else { self.live_with(encoded, Aside::default(), now) }
+    }
+
+    /// A whole WebSocket message for one reader.
+    pub fn live_with(&self, encoded: &Encoded, aside: Aside, now: Timestamp) -> Bytes {
+        let data = self.data(encoded, now);
+        let mut text = Vec::with_capacity(data.len() + 192);
+        text.extend_from_slice(br#"{"type":"status_update","data":"#);
+        text.extend_from_slice(&data);
+        let rest = Rest {
+            generation_id: encoded.event().generation_id.as_str(),
+            position: encoded.position(&self.epoch),
+            previous: aside.previous,
+            recovery: aside.recovery,
+            timestamp: now,
+        };
+        text.push(b',');
+        append_fields(&mut text, &rest);
+        encode_text(&text)
+    }
+
+    /// A whole server-sent event, shared. Hints carry no `id:`, so that nobody resumes from one.
+    pub fn sse(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
+        let build = || {
+            let id = encoded.position(&self.epoch).map(|position| position.to_string());
+            sse_event(None, id.as_deref(), &self.data(encoded, now))
+        };
+        encoded.sse.get_or_init(build).clone()
+    }
+
+    fn write(&self, source: &Source, now: Timestamp) -> Bytes {
+        let json = match source {
+            Source::Batch(events, index) => {
+                let event = &events[*index];
+                if has_links(&event.metadata) {
+                    serde_json::to_vec(&self.event(event, now))
+                } else {
+                    serde_json::to_vec(event)
+                }
+            }
+            Source::Hint(hint) if has_links(&hint.status.metadata) => {
+                serde_json::to_vec(&Hint::new(self.event(&hint.status, now), hint.tick))
+            }
+            Source::Hint(hint) => serde_json::to_vec(hint),
+        };
+        Bytes::from(json.expect("events hold texts, numbers and JSON"))
+    }
+
+    fn link(&self, event: &mut Event, now: Timestamp) {
+        for (name, url) in LINKED {
+            let Some(artifact) =
+                event.metadata.get(name).and_then(Value::as_str).and_then(|n| n.parse::<ArtifactName>().ok())
+            else {
+                continue;
+            };
+            let link = self.links.url(&event.generation_id, &artifact, now);
+            event.metadata.insert(url.to_owned(), Value::String(link));
+        }
+    }
+}
+
+/// One server-sent event. `data` is JSON on one line.
+#[must_use]
+pub fn sse_event(name: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
+    let mut text = Vec::with_capacity(data.len() + 64);
+    for (field, value) in [("event: ", name), ("id: ", id)] {
+        if let Some(value) = value {
+            text.extend_from_slice(field.as_bytes());
+            text.extend_from_slice(value.as_bytes());
+            text.push(b'\n');
+        }
+    }
+    text.extend_from_slice(b"data: ");
+    text.extend_from_slice(data);
+    text.extend_from_slice(b"\n\n");
+    Bytes::from(text)
+}
+
+/// What stands behind `data` in a `status_update`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest<'a> {
+    generation_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Sequence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Recovery>,
+    timestamp: Timestamp,
+}
+
+/// Appends the fields of an object without its opening brace.
+fn append_fields(text: &mut Vec<u8>, fields: &impl Serialize) {
+    let at = text.len();
+    serde_json::to_writer(&mut *text, fields).expect("a vector takes every byte, and the fields are texts and numbers");
+    text.remove(at);
+}
+
+fn has_links(metadata: &Metadata) -> bool {
+    LINKED.iter().any(|(name, _)| metadata.contains_key(*name))
+}
+
+fn written_length(metadata: &Metadata) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, metadata).expect("counting takes every byte");
+    count.0
+}

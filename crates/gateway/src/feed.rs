@@ -1,0 +1,225 @@
+//! What an HTTP watcher follows: one or many generations, item by item, by the same rule as a live socket.
+//!
+//! Pulled by whoever writes the answer: nothing is queued here but one page of the log per generation.
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+
+use access::{Identity, Verb};
+use protocol::{
+    After, FrameIndex, GenerationId, Problem, Revision, Sequence, Tick, Timestamp, limits,
+    live::{Delivery, FrameWish},
+};
+
+use crate::{
+    Gateway,
+    cursor::{self, Cursor, Next, Window},
+    encode::Encoded,
+    gateway::unavailable,
+    hub::{Serial, Size, Wake, Watch},
+    node::may_with,
+};
+
+/// The next thing to tell a watcher.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// The next event.
+    Event(Arc<Encoded>),
+    /// The state to go on from, because the position was gone.
+    Snapshot(Arc<Encoded>),
+    /// An ephemeral status.
+    Hint(Arc<Encoded>),
+    /// There is a new picture to fetch.
+    Frame(FrameIndex, Revision),
+    /// It was deleted.
+    Gone,
+}
+
+/// One generation.
+pub(crate) struct Feed {
+    gateway: Arc<Gateway>,
+    watch: Watch,
+    cursor: Cursor,
+    page: VecDeque<Arc<Encoded>>,
+    lost: bool,
+    ended: bool,
+    hint: (Sequence, Tick),
+    frames: Option<Serial>,
+    /// Events decided before this time are passed over.
+    since: Timestamp,
+}
+
+impl Feed {
+    /// Begins to follow, if `identity` may.
+    ///
+    /// # Errors
+    /// The same `not_found` for unknown and foreign ids; `unavailable` when the log cannot be read.
+    pub(crate) async fn open(
+        gateway: &Arc<Gateway>,
+        identity: &Identity,
+        generation: &GenerationId,
+        after: Option<&After>,
+        wake: &Arc<Wake>,
+        wish: Option<FrameWish>,
+    ) -> Result<Self, Problem> {
+        let watch = gateway.hub().watch(generation, Arc::clone(wake), None);
+        let newest = match watch.tail().newest() {
+            Some(newest) => newest,
+            None => Encoded::one(gateway.latest(generation).await?.ok_or_else(Problem::not_found)?.event),
+        };
+        if !may_with(identity, Verb::Watch, newest.event()) {
+            return Err(Problem::not_found());
+        }
+        watch.tail().seed(newest.event().clone());
+        watch.wish(wish);
+        let head = newest.event().sequence.max(watch.tail().look(|recent| recent.log.head()));
+        let (place, _) = cursor::place(after, gateway.encoder().epoch(), head);
+        if place.is_none() {
+            gateway.counts().snapshots.add(1);
+        }
+        Ok(Self {
+            gateway: Arc::clone(gateway),
+            watch,
+            cursor: Cursor { after: place.unwrap_or_default(), delivery: Delivery::All },
+            page: VecDeque::new(),
+            lost: place.is_none(),
+            ended: false,
+            hint: (Sequence(0), Tick(0)),
+            frames: wish.map(|_| 0),
+            since: Timestamp(0),
+        })
+    }
+
+    /// Passes over what was decided before `since`.
+    pub(crate) const fn since(mut self, since: Timestamp) -> Self {
+        self.since = since;
+        self
+    }
+
+    pub(crate) fn generation(&self) -> &GenerationId {
+        self.watch.tail().generation()
+    }
+
+    /// The last event given.
+    pub(crate) const fn position(&self) -> Sequence {
+        self.cursor.after
+    }
+
+    /// Was the terminal event given, now or before?
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Is there more already?
+    pub(crate) fn has_more(&self) -> bool {
+        !self.ended && self.watch.tail().look(|recent| recent.log.head() > self.cursor.after)
+    }
+
+    /// The next item, if there is one; reads the log where it must, and never waits for something to happen.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read. Safe to call again.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub(crate) async fn ready(&mut self) -> Result<Option<Item>, Problem> {
+        while !self.ended {
+            if self.watch.tail().look(|recent| recent.deleted) {
+                self.ended = true;
+                return Ok(Some(Item::Gone));
+            }
+            if self.lost {
+                return self.recover().await.map(Some);
+            }
+            let (next, event) = self.watch.tail().look(|recent| {
+                let next = cursor::next(self.cursor, &recent.log);
+                let event = match next {
+                    Next::Send { sequence, .. } => recent.log.get(sequence).cloned(),
+                    _ => None,
+                };
+                (next, event)
+            });
+            let event = match (next, event) {
+                (_, Some(event)) => event,
+                (Next::Snapshot, None) => {
+                    self.lost = true;
+                    continue;
+                }
+                (Next::Wait, None) => return Ok(self.beside()),
+                (Next::ReadLog { .. } | Next::Send { .. }, None) => match self.read_log().await? {
+                    Some(event) => event,
+                    None => continue,
+                },
+            };
+            self.advance(&event);
+            if event.event().timestamp >= self.since {
+                return Ok(Some(Item::Event(event)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self, event: &Encoded) {
+        self.cursor = self.cursor.at(event.event().sequence);
+        self.ended = event.event().kind.is_terminal();
+    }
+
+    /// The state to go on from.
+    async fn recover(&mut self) -> Result<Item, Problem> {
+        let newest = match self.watch.tail().newest() {
+            Some(newest) => newest,
+            None => {
+                let Some(latest) = self.gateway.latest(self.generation()).await? else {
+                    self.ended = true;
+                    return Ok(Item::Gone);
+                };
+                Encoded::one(latest.event)
+            }
+        };
+        self.lost = false;
+        self.page.clear();
+        self.advance(&newest);
+        Ok(Item::Snapshot(newest))
+    }
+
+    /// The event behind the cursor out of the log; `None` when it is gone and the state comes instead.
+    async fn read_log(&mut self) -> Result<Option<Arc<Encoded>>, Problem> {
+        let wanted = self.cursor.after.next();
+        if self.page.front().is_none_or(|event| event.event().sequence != wanted) {
+            let read = self.gateway.history.events_after(self.generation(), self.cursor.after, limits::PAGE_EVENTS_MAX);
+            let events = read.await.map_err(|error| unavailable(&error))?;
+            self.gateway.counts().log_pages.add(1);
+            self.page = events.into_iter().map(|stored| Encoded::one(stored.event)).collect();
+        }
+        self.lost = self.page.front().is_none_or(|event| event.event().sequence != wanted);
+        Ok(if self.lost { None } else { self.page.pop_front() })
+    }
+
+    /// At the head: the end if it was there already, then what is not in the log.
+    fn beside(&mut self) -> Option<Item> {
+        self.page = VecDeque::new();
+        let after = self.cursor.after;
+        let tail = Arc::clone(self.watch.tail());
+        tail.look(|recent| {
+            self.ended = recent.log.newest().is_some_and(|newest| newest.event().kind.is_terminal());
+            if self.ended {
+                return None;
+            }
+            if let Some((tick, hint)) = &recent.hint {
+                let place = (hint.event().sequence, *tick);
+                if place.0 == after && place > self.hint {
+                    self.hint = place;
+                    return Some(Item::Hint(Arc::clone(hint)));
+                }
+            }
+            let seen = self.frames.as_mut()?;
+            let held = recent.frames.newest(Size::Full).filter(|held| held.serial > *seen)?;
+            *seen = held.serial;
+            Some(Item::Frame(held.frame.header.index, held.frame.header.revision))
+        })
+    }
+}
+
+/// Waits until something that `wake` watches has moved.
+pub(crate) async fn moved(wake: &Wake) {
+    poll_fn(|cx| if wake.take(cx) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }).await;
+}

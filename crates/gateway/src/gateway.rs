@@ -1,0 +1,228 @@
+//! The gateway as the server holds it: what it is made of, and what its connections may ask of the rest.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use access::{Door, Doors, Identity, Links, TokenError, Verb, origin::OriginPolicy};
+use bus::Bus;
+use protocol::{CommandId, Event, GenerationId, Problem, TenantId, Timestamp, UserId, limits};
+use store::{Filter, History, Latest, StoreError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    commands::Commands,
+    counts::Counts,
+    encode::Encoder,
+    hub::Hub,
+    node::{Clock, Node, Random, may_with},
+    session::{Answer, Need},
+    workers::Workers,
+};
+
+/// Reason given with a cancel that came over a live socket.
+const CANCEL_REASON: &str = "cancelled by request";
+
+/// Answers a plain `GET /`, given the request's headers: the server's page, which shares its path with sockets.
+pub type Home = Arc<dyn Fn(&http::HeaderMap) -> axum::response::Response + Send + Sync>;
+
+/// What a gateway is made of.
+pub struct GatewayOptions {
+    /// Who somebody is.
+    pub doors: Arc<Doors>,
+    /// Whoever shows no token; only where the server signs in by itself.
+    pub guest: Option<Identity>,
+    /// Writes artifact links.
+    pub links: Links,
+    /// The log.
+    pub history: Arc<dyn History>,
+    /// Brings live events and takes demand away.
+    pub bus: Arc<dyn Bus>,
+    /// Takes commands of watchers.
+    pub commands: Arc<dyn Commands>,
+    /// Takes connections of workers.
+    pub workers: Arc<dyn Workers>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness for ids.
+    pub random: Random,
+    /// Which pages may talk to this server.
+    pub origins: OriginPolicy,
+    /// What a plain `GET /` answers.
+    pub home: Option<Home>,
+    /// How long a socket outlives its token, in milliseconds; `None` where expiry closes nothing. 30,000 is a good value: a client
+    /// that renews late still makes it.
+    pub expiry_grace_ms: Option<u64>,
+    /// Every task is tracked here.
+    pub tracker: TaskTracker,
+    /// Fires when the server goes away.
+    pub stop: CancellationToken,
+}
+
+impl std::fmt::Debug for GatewayOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayOptions").field("origins", &self.origins).finish_non_exhaustive()
+    }
+}
+
+/// The gateway of one node.
+pub struct Gateway {
+    pub(crate) node: Arc<Node>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) workers: Arc<dyn Workers>,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) home: Option<Home>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    commands: Arc<dyn Commands>,
+    started_at: Timestamp,
+    serial: AtomicU64,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Listens on the bus and begins to announce demand. Serve [`crate::routes`] of it.
+    #[must_use]
+    pub fn start(options: GatewayOptions) -> Arc<Self> {
+        let hub = Hub::new(Arc::clone(&options.clock));
+        options.bus.listen(Arc::clone(&hub) as Arc<dyn bus::Listener>);
+        let running = Arc::clone(&hub);
+        let (bus, history, stop) = (options.bus, Arc::clone(&options.history), options.stop.clone());
+        options.tracker.spawn(async move { running.run(bus, history, stop).await });
+        let started_at = (options.clock)();
+        let node = Node {
+            hub,
+            encoder: Encoder::new(options.history.epoch(), options.links),
+            doors: options.doors,
+            guest: options.guest,
+            expiry_grace_ms: options.expiry_grace_ms,
+            counts: Counts::default(),
+            clock: options.clock,
+            random: options.random,
+        };
+        Arc::new(Self {
+            node: Arc::new(node),
+            history: options.history,
+            workers: options.workers,
+            origins: options.origins,
+            home: options.home,
+            tracker: options.tracker,
+            stop: options.stop,
+            commands: options.commands,
+            started_at,
+            serial: AtomicU64::new(0),
+        })
+    }
+
+    /// What went through.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.node.counts
+    }
+
+    /// The tails of this node.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.node.hub
+    }
+
+    /// Milliseconds since it was started.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        self.node.now().since(self.started_at)
+    }
+
+    /// Writes events with their links and positions, as all transports do.
+    #[must_use]
+    pub fn encoder(&self) -> &Encoder {
+        &self.node.encoder
+    }
+
+    /// Says whose `token` is; without one, the guest where there is one.
+    ///
+    /// # Errors
+    /// [`TokenError`] says what is wrong with the token.
+    pub fn identify(&self, token: Option<&str>, door: Door) -> Result<Identity, TokenError> {
+        self.node.identify(token, door, self.node.now())
+    }
+
+    /// A number no other connection of this process has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial.fetch_add(1, Relaxed)
+    }
+
+    /// The newest event of a generation, from memory where it is there, if `identity` may do `verb` with it.
+    ///
+    /// # Errors
+    /// The same `not_found` for unknown and foreign ids; `unavailable` when the log cannot be read.
+    pub(crate) async fn newest(
+        &self,
+        identity: &Identity,
+        verb: Verb,
+        generation: &GenerationId,
+    ) -> Result<Event, Problem> {
+        let held = self.node.hub.tail(generation).and_then(|tail| tail.newest());
+        let event = match held {
+            Some(encoded) => encoded.event().clone(),
+            None => self.latest(generation).await?.ok_or_else(Problem::not_found)?.event,
+        };
+        if may_with(identity, verb, &event) { Ok(event) } else { Err(Problem::not_found()) }
+    }
+
+    pub(crate) async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, Problem> {
+        self.history.latest(generation).await.map_err(|error| unavailable(&error))
+    }
+
+    /// Latest events of what an owner has under way, newest first, at most as many as a connection may watch.
+    pub(crate) async fn mine(&self, tenant: TenantId, user: UserId) -> Result<Vec<Event>, StoreError> {
+        let filter = Filter { owner: Some(user), tenant: Some(tenant), state: None, unfinished: true };
+        let mut events = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.history.list(&filter, cursor, limits::PAGE_GENERATIONS_MAX).await?;
+            events.extend(page.rows.into_iter().map(|row| row.latest));
+            cursor = page.next;
+            if cursor.is_none() || events.len() >= limits::SUBSCRIPTIONS_PER_CONNECTION_MAX {
+                events.truncate(limits::SUBSCRIPTIONS_PER_CONNECTION_MAX);
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Does what a session needs.
+    ///
+    /// # Cancel safety
+    /// Reads may be dropped. A command may or may not have been committed when its connection goes; the client repeats it
+    /// under the same id.
+    pub(crate) async fn fulfil(self: Arc<Self>, need: Need) -> Answer {
+        match need {
+            Need::Latest(generation) => Answer::Latest(self.history.latest(&generation).await),
+            Need::Page { generation, after } => {
+                Answer::Page(self.history.events_after(&generation, after, limits::PAGE_EVENTS_MAX).await)
+            }
+            Need::Mine { tenant, user } => Answer::Mine(self.mine(tenant, user).await),
+            Need::Submit(submit) => Answer::Submitted(self.commands.submit(*submit).await),
+            Need::Cancel(generation) => {
+                Answer::Commanded(self.commands.cancel(&generation, self.command_id(), CANCEL_REASON).await)
+            }
+            Need::Prioritize(generation, priority) => {
+                Answer::Commanded(self.commands.prioritize(&generation, self.command_id(), priority).await)
+            }
+        }
+    }
+
+    fn command_id(&self) -> CommandId {
+        CommandId::generate(self.node.now(), (self.node.random)())
+    }
+}
+
+pub(crate) fn unavailable(error: &StoreError) -> Problem {
+    tracing::warn!(%error, "history not read");
+    Problem::new(protocol::ErrorCode::Unavailable, "the server cannot read its store right now")
+}

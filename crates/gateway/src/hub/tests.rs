@@ -1,0 +1,156 @@
+//! Bounds of the hub, and what each full case does.
+
+use std::sync::Arc;
+
+use bus::{Frame, Listener, Signal};
+use protocol::{
+    EventType, Fence, FrameIndex, GenerationId, Hint, Revision, Sequence, Tick, Timestamp,
+    frame::{Format, Header},
+    limits,
+};
+
+use super::{Frames, Fresh, Hub, Size, TAILS_UNWATCHED_MAX, Wake};
+use crate::cursor::{Window, tests::event};
+
+fn hub() -> Arc<Hub> {
+    Hub::new(Arc::new(|| Timestamp(1)))
+}
+
+fn id(name: &str) -> GenerationId {
+    name.parse().unwrap()
+}
+
+fn committed(hub: &Hub, generation: &str, sequences: std::ops::RangeInclusive<u64>) {
+    let events = sequences.map(|sequence| {
+        let mut event = event(sequence);
+        event.generation_id = id(generation);
+        event
+    });
+    hub.hear(&Signal::Events(events.collect()));
+}
+
+fn frame(index: u32, revision: u32, width: u16, bytes: usize) -> Arc<Frame> {
+    let header = Header {
+        format: Format::Webp,
+        flags: 0,
+        fence: Fence(1),
+        index: FrameIndex(index),
+        total: 48,
+        revision: Revision(revision),
+        pts_micros: 0,
+        width,
+        height: 4,
+        generation: Some(id("gen_a")),
+    };
+    Arc::new(Frame { generation: id("gen_a"), header, bytes: vec![0; bytes].into(), picture_at: 0 })
+}
+
+#[test]
+fn tails_nobody_watches_are_bounded_and_the_oldest_goes() {
+    let hub = hub();
+    for n in 0..TAILS_UNWATCHED_MAX + 10 {
+        committed(&hub, &format!("gen_{n}"), 1..=1);
+    }
+    assert_eq!(hub.tails(), TAILS_UNWATCHED_MAX);
+    assert!(hub.tail(&id("gen_0")).is_none());
+    assert!(hub.tail(&id("gen_10")).is_some());
+}
+
+#[test]
+fn a_watched_tail_stays_and_an_unknown_id_leaves_nothing() {
+    let hub = hub();
+    let watch = hub.watch(&id("gen_watched"), Arc::default(), None);
+    drop(hub.watch(&id("gen_unknown"), Arc::default(), None));
+    assert_eq!((hub.tails(), hub.watched()), (1, 1));
+    committed(&hub, "gen_watched", 1..=1);
+    drop(watch);
+    assert_eq!((hub.tails(), hub.watched()), (1, 0));
+}
+
+#[test]
+fn a_tail_holds_no_more_than_its_bounds() {
+    let hub = hub();
+    let watch = hub.watch(&id("gen_a"), Arc::default(), None);
+    committed(&hub, "gen_a", 1..=1_000);
+    watch.tail().look(|recent| {
+        assert_eq!(recent.log.head(), Sequence(1_000));
+        let held = recent.log.last().0 + 1 - recent.log.first().0;
+        assert_eq!(held, limits::TAIL_EVENTS_MAX as u64);
+    });
+    let tail = Arc::clone(watch.tail());
+    drop(watch);
+    assert!(tail.look(|recent| recent.log.first().0) > 990, "an unwatched tail keeps the last few");
+}
+
+#[test]
+fn a_hint_that_is_not_newer_is_dropped() {
+    let hub = hub();
+    let watch = hub.watch(&id("gen_a"), Arc::default(), None);
+    let hint = |sequence, tick| hub.hear(&Signal::Hint(Arc::new(Hint::new(event(sequence), Tick(tick)))));
+    for (sequence, tick) in [(2, 5), (2, 4), (1, 9)] {
+        hint(sequence, tick);
+    }
+    assert_eq!(watch.tail().look(|recent| recent.hint.as_ref().map(|(tick, _)| *tick)), Some(Tick(5)));
+    hint(3, 1);
+    assert_eq!(watch.tail().look(|recent| recent.hint.as_ref().map(|(tick, _)| *tick)), Some(Tick(1)));
+}
+
+#[test]
+fn a_newer_revision_replaces_its_index_and_an_older_one_is_ignored() {
+    let mut frames = Frames::default();
+    for (index, revision) in [(0, 0), (1, 0), (0, 2), (0, 1)] {
+        frames.insert(frame(index, revision, 854, 10), 1);
+    }
+    assert_eq!(frames.waiting(0, Size::Full), (2, 20));
+    let newest = frames.newest(Size::Full).unwrap();
+    assert_eq!((newest.frame.header.index, newest.frame.header.revision), (FrameIndex(0), Revision(2)));
+}
+
+#[test]
+fn frames_are_bounded_in_number_and_in_bytes() {
+    let mut frames = Frames::default();
+    for index in 0..100 {
+        frames.insert(frame(index, 0, 854, 10), 1);
+    }
+    assert_eq!(frames.waiting(0, Size::Full).0, limits::TAIL_FRAMES_MAX);
+    for index in 100..110 {
+        frames.insert(frame(index, 0, 854, limits::FRAME_BYTES_MAX), 1);
+    }
+    assert!(frames.waiting(0, Size::Full).1 <= limits::TAIL_FRAMES_BYTES_MAX);
+}
+
+#[test]
+fn tiles_and_pictures_do_not_replace_each_other() {
+    let mut frames = Frames::default();
+    frames.insert(frame(0, 0, 128, 10), 1);
+    // Nobody made a big one yet: better a small one than none.
+    assert!(frames.newest(Size::Full).is_some());
+    frames.insert(frame(0, 0, 854, 10), 1);
+    assert_eq!(frames.newest(Size::Full).unwrap().frame.header.width, 854);
+    assert_eq!(frames.newest(Size::Tile).unwrap().frame.header.width, 128);
+}
+
+#[test]
+fn whoever_follows_an_owner_hears_of_new_generations_or_that_there_were_too_many() {
+    let hub = hub();
+    let first = event(1);
+    let mut follow = hub.follow(&first.tenant_id, &first.user_id, Arc::<Wake>::default());
+    committed(&hub, "gen_a", 1..=1);
+    committed(&hub, "gen_a", 2..=2);
+    assert_eq!(follow.fresh(), Fresh::Generations(vec![id("gen_a")]));
+    assert_eq!(follow.fresh(), Fresh::Generations(Vec::new()));
+    for n in 0..100 {
+        committed(&hub, &format!("gen_{n}"), 1..=1);
+    }
+    assert_eq!(follow.fresh(), Fresh::TooMany);
+}
+
+#[test]
+fn a_terminal_event_is_like_any_other_for_a_tail() {
+    let hub = hub();
+    let mut end = event(1);
+    end.kind = EventType::Complete;
+    hub.hear(&Signal::Events(Arc::from([end])));
+    let newest = hub.tail(&id("gen_a")).and_then(|tail| tail.newest()).unwrap();
+    assert!(newest.event().kind.is_terminal());
+}

@@ -1,0 +1,447 @@
+//! A live connection without its socket: bytes in, bytes out.
+//!
+//! Owns the dialogue of the first dialect and its superset, what a connection watches, and all its deadlines. What has to
+//! wait (the log, commands) it asks for as a [`Need`]; the transport moves the bytes, tells the time and brings the answers.
+
+mod bucket;
+mod command;
+mod lane;
+mod life;
+mod need;
+mod outbox;
+mod say;
+mod subscribe;
+mod subscription;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use access::{Door, Identity};
+use bytes::Bytes;
+use protocol::{
+    ErrorCode, GenerationId, Problem, RequestId, Timestamp, limits,
+    live::{ClientMessage, ServerMessage},
+};
+use serde_json::Value;
+
+use self::{
+    bucket::Bucket,
+    command::Command,
+    life::Life,
+    subscribe::{Asked, Mine},
+    subscription::{Page, Subscription, Want},
+};
+pub use self::{
+    need::{Answer, Need},
+    outbox::{Outbox, SLICES_MAX},
+};
+use crate::{
+    counts::Transport,
+    hub::Wake,
+    node::Node,
+    websocket::{
+        close::CloseCode,
+        decoder::Decoder,
+        encoder::{self, Header},
+        message::Message,
+    },
+};
+
+/// Bytes of answers that may wait; beyond it the client's next messages wait on its own socket.
+const REPLIES_BYTES_MAX: usize = limits::GATHER_BYTES_MAX;
+
+/// Which limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/ws` and `/`.
+    First,
+    /// `/v1/live`.
+    Native,
+}
+
+impl Dialect {
+    const fn message_bytes_max(self) -> usize {
+        match self {
+            Self::First => limits::MESSAGE_BYTES_FIRST_DIALECT_MAX,
+            Self::Native => limits::MESSAGE_BYTES_LIVE_MAX,
+        }
+    }
+}
+
+/// How a connection ended for the session. What is in the outbox is still to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It goes on.
+    Not,
+    /// A close frame is written, or on its way: wait for the client's, but not for long.
+    Closing,
+    /// Both sides said so, or the client is dead: drop the socket.
+    Gone,
+}
+
+/// One live connection.
+pub struct Session {
+    node: Arc<Node>,
+    wake: Arc<Wake>,
+    dialect: Dialect,
+    decoder: Decoder,
+    /// Bytes behind a message that waits for an answer.
+    held: Vec<u8>,
+    identity: Option<Box<Identity>>,
+    life: Life,
+    bucket: Bucket,
+    subscriptions: Vec<Subscription>,
+    mine: Option<Box<Mine>>,
+    page: Option<Box<Page>>,
+    /// A message of the client that waits for an answer from outside.
+    asked: Option<Box<Asked>>,
+    /// Is a need with the transport?
+    under_way: Option<UnderWay>,
+    replies: VecDeque<Bytes>,
+    replies_bytes: usize,
+    /// The log did not answer: not before this time again.
+    retry_at: Option<Timestamp>,
+    /// Where the next gathering begins, so that nobody is always last.
+    turn: usize,
+}
+
+/// For whom a need is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum UnderWay {
+    /// A message of the client.
+    Message,
+    /// A subscription behind its tail.
+    Subscription(GenerationId),
+    /// The subscription to all of one's own.
+    Mine,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("subscriptions", &self.subscriptions.len()).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A connection that just opened. `spread` is any number that differs between connections; pings follow it.
+    #[must_use]
+    pub fn new(node: Arc<Node>, wake: Arc<Wake>, dialect: Dialect, spread: u64, now: Timestamp) -> Self {
+        node.counts.of(Transport::Live).connections.enter();
+        node.counts.of(Transport::Live).opened.add(1);
+        Self {
+            node,
+            wake,
+            dialect,
+            decoder: Decoder::new(limits::MESSAGE_BYTES_BEFORE_AUTHENTICATION_MAX),
+            held: Vec::new(),
+            identity: None,
+            life: Life::new(spread, now),
+            bucket: Bucket::full(now),
+            subscriptions: Vec::new(),
+            mine: None,
+            page: None,
+            asked: None,
+            under_way: None,
+            replies: VecDeque::new(),
+            replies_bytes: 0,
+            retry_at: None,
+            turn: 0,
+        }
+    }
+
+    /// Takes a token that came with the upgrade, or the guest where there is one and no token.
+    pub fn authenticate(&mut self, token: Option<&str>, now: Timestamp) {
+        match self.node.identify(token, Door::Live, now) {
+            Ok(identity) => self.admit(identity, now),
+            Err(_) => self.refuse_token(CloseCode::AUTHENTICATION_FAILED, "Authentication failed", now),
+        }
+    }
+
+    /// May the socket be read? Not while a message waits for its answer, or answers wait for the socket.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.asked.is_none() && self.replies_bytes < REPLIES_BYTES_MAX && self.life.ended() != Ended::Gone
+    }
+
+    /// Takes what the client sent.
+    pub fn receive(&mut self, bytes: &[u8], now: Timestamp) {
+        let mut input = bytes;
+        while self.asked.is_none() && self.life.ended() != Ended::Gone {
+            match self.decoder.decode(&mut input) {
+                Ok(Some(message)) => self.hear(message, now),
+                Ok(None) => break,
+                Err(error) => {
+                    // What still comes is read and discarded: closing over unread bytes would reset the connection, and
+                    // the client might never see why.
+                    self.close(error.code(), &error.to_string(), now);
+                    break;
+                }
+            }
+        }
+        if self.asked.is_some() {
+            self.held.extend_from_slice(input);
+        }
+    }
+
+    /// What to do for it; `None` while something is under way, or there is nothing to do.
+    pub fn need(&mut self, now: Timestamp) -> Option<Need> {
+        if self.under_way.is_some() || self.life.ended() != Ended::Not {
+            return None;
+        }
+        if let Some(asked) = &mut self.asked {
+            self.under_way = Some(UnderWay::Message);
+            return asked.need.take();
+        }
+        self.need_of_subscriptions(now)
+    }
+
+    /// Takes the answer to what [`Self::need`] gave.
+    pub fn answer(&mut self, answer: Answer, now: Timestamp) {
+        let asked = match self.under_way.take() {
+            Some(UnderWay::Message) => self.asked.take(),
+            Some(UnderWay::Subscription(generation)) => return self.answer_subscription(&generation, answer, now),
+            Some(UnderWay::Mine) => return self.answer_mine(answer, now),
+            None => return,
+        };
+        if let Some(asked) = asked {
+            self.answer_message(asked.kind, answer, now);
+        }
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            self.receive(&held, now);
+        }
+    }
+
+    /// Looks at the clock: timeouts, pings, expiry, and frames that waited too long. `flushed` says that all that was
+    /// gathered has left.
+    pub fn tick(&mut self, now: Timestamp, flushed: bool) {
+        self.live(now, flushed);
+        for subscription in &mut self.subscriptions {
+            let Some(lane) = &mut subscription.lane else { continue };
+            if let Some(dropped) = lane.give_up(&subscription.watch, now) {
+                self.node.counts.frames_dropped.add(dropped);
+                let message = ServerMessage::Backpressure { reason: "frames".to_owned(), dropped: Some(dropped) };
+                let bytes = say::message(&message, now);
+                self.replies_bytes += bytes.len();
+                self.replies.push_back(bytes);
+            }
+        }
+    }
+
+    /// When [`Self::tick`] and [`Self::gather`] want to be called at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        let frames = self.subscriptions.iter().filter_map(|s| s.lane.as_ref()?.deadline(&s.watch));
+        let expiry = self.expiry();
+        frames.chain(expiry).chain(self.retry_at).fold(self.life.deadline(self.identity.is_some()), Timestamp::min)
+    }
+
+    /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.
+    pub fn gather(&mut self, out: &mut Outbox, now: Timestamp) {
+        debug_assert!(out.is_empty(), "gathered before the last gathering was written");
+        while !out.is_full()
+            && let Some(reply) = self.replies.pop_front()
+        {
+            self.replies_bytes -= reply.len();
+            out.push(reply);
+        }
+        if self.replies.is_empty() {
+            self.replies = VecDeque::new();
+        }
+        if self.life.ended() != Ended::Not {
+            return;
+        }
+        self.hear_of_new(now);
+        self.gather_events(out, now);
+        self.say_mine_subscribed(out, now);
+        if !out.is_full() {
+            self.gather_frame(out, now);
+        }
+    }
+
+    /// Is nothing left that only has to be written?
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.replies_bytes == 0
+    }
+
+    /// Has it ended?
+    #[must_use]
+    pub const fn ended(&self) -> Ended {
+        self.life.ended()
+    }
+
+    fn hear(&mut self, message: Message, now: Timestamp) {
+        match message {
+            Message::Text(text) => self.hear_json(text.as_bytes(), now),
+            Message::Binary(bytes) => self.hear_json(&bytes, now),
+            Message::Ping(payload) => self.reply(encoder::pong(&payload)),
+            Message::Pong(_) => self.life.pong(),
+            Message::Close(code) => {
+                self.close(code.map_or(CloseCode::NORMAL, |(code, _)| code), "", now);
+                self.life.gone();
+            }
+        }
+    }
+
+    /// The rows of the first dialect, in the order in which they are decided.
+    fn hear_json(&mut self, text: &[u8], now: Timestamp) {
+        if self.life.ended() != Ended::Not {
+            return;
+        }
+        let value = match serde_json::from_slice::<Value>(text) {
+            Ok(Value::Null) | Err(_) => {
+                return self.refuse(
+                    &Problem::new(ErrorCode::InvalidRequest, "Invalid message format"),
+                    None,
+                    None,
+                    now,
+                );
+            }
+            Ok(value) => value,
+        };
+        match value.get("type").and_then(Value::as_str) {
+            Some("authenticate") => {
+                let token = value.get("token").and_then(Value::as_str).unwrap_or_default();
+                self.authenticate(Some(token), now);
+            }
+            Some("ping") => self.say(&ServerMessage::Pong, now),
+            Some("unsubscribe") => self.unsubscribe(&value, now),
+            Some("subscribe" | "generate" | "cancel" | "prioritize" | "credit") => self.command(value, now),
+            // Unknown to the first dialect means silence.
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, value: Value, now: Timestamp) {
+        let Some(identity) = self.identity.clone() else {
+            let early = Problem::new(ErrorCode::Unauthorized, "Must authenticate before subscribing");
+            return self.refuse(&early, None, None, now);
+        };
+        let is_subscribe = value["type"] == "subscribe";
+        if is_subscribe && !self.may_subscribe(now) {
+            return;
+        }
+        if let Some(problem) = command::unreadable_field(&value) {
+            return self.refuse(&problem, None, command::request_of(&value).as_ref(), now);
+        }
+        let request = command::request_of(&value);
+        let generation = command::generation_of(&value);
+        match serde_json::from_value::<ClientMessage>(value) {
+            Ok(ClientMessage::Subscribe { generation_id, mine, after, delivery, frames }) => {
+                let wanted = subscribe::Wanted { after, delivery, frames };
+                self.subscribe(&identity, generation_id, mine, wanted, now);
+            }
+            Ok(message) => {
+                if let Some(command) = Command::read(message) {
+                    self.begin(&identity, command, now);
+                }
+            }
+            // An id that cannot be one is as unknown as any other.
+            Err(_) if is_subscribe && generation.is_none() => self.refuse_access(None, now),
+            Err(error) => {
+                let problem = Problem::new(ErrorCode::InvalidRequest, format!("Invalid message: {error}"));
+                self.refuse(&problem, generation.as_ref(), request.as_ref(), now);
+            }
+        }
+    }
+
+    fn admit(&mut self, identity: Identity, now: Timestamp) {
+        let same = self.identity.as_ref().is_some_and(|old| {
+            (&old.user, &old.tenant, old.role, &old.scope)
+                == (&identity.user, &identity.tenant, identity.role, &identity.scope)
+        });
+        if !same {
+            self.drop_subscriptions();
+        }
+        self.decoder.set_max(self.dialect.message_bytes_max());
+        let message = ServerMessage::Authenticated { user_id: identity.user.clone(), expires_at: identity.expires_at };
+        self.identity = Some(Box::new(identity));
+        self.say(&message, now);
+    }
+
+    fn drop_subscriptions(&mut self) {
+        self.node.counts.of(Transport::Live).subscriptions.leave(self.subscriptions.len() as u64);
+        self.subscriptions = Vec::new();
+        self.mine = None;
+        self.page = None;
+    }
+
+    fn say(&mut self, message: &ServerMessage, now: Timestamp) {
+        self.reply(say::message(message, now));
+    }
+
+    fn refuse(
+        &mut self,
+        problem: &Problem,
+        generation: Option<&GenerationId>,
+        request: Option<&RequestId>,
+        now: Timestamp,
+    ) {
+        self.reply(say::problem(problem, generation, request, now));
+    }
+
+    /// What unknown ids, foreign ids and missing ids get.
+    fn refuse_access(&mut self, generation: Option<&GenerationId>, now: Timestamp) {
+        let problem = Problem::new(ErrorCode::NotFound, "You do not have access to this generation");
+        self.refuse(&problem, generation, None, now);
+    }
+
+    fn reply(&mut self, bytes: Bytes) {
+        self.replies_bytes += bytes.len();
+        self.replies.push_back(bytes);
+    }
+
+    fn gather_frame(&mut self, out: &mut Outbox, now: Timestamp) {
+        let count = self.subscriptions.len();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let subscription = &mut self.subscriptions[at];
+            // Caught up first: a picture beside an old status would mislead.
+            let served = subscription.is_served();
+            let Some(lane) = subscription.lane.as_mut().filter(|_| served) else { continue };
+            if let Some(frame) = lane.take(&subscription.watch, now) {
+                out.push_part(Bytes::copy_from_slice(Header::binary(frame.bytes.len()).as_bytes()));
+                out.push(frame.bytes.clone());
+                self.node.counts.frames_sent.add(1);
+                self.turn = at + 1;
+                return;
+            }
+        }
+    }
+
+    fn gather_events(&mut self, out: &mut Outbox, now: Timestamp) {
+        let count = self.subscriptions.len();
+        let mut over = Vec::new();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let subscription = &mut self.subscriptions[at];
+            if !subscription.watch.moved() {
+                continue;
+            }
+            match subscription.gather(&mut self.page, &self.node, out, now) {
+                Want::Over => over.push(at),
+                want => subscription.want = want,
+            }
+            if out.is_full() {
+                self.turn = at + 1;
+                break;
+            }
+        }
+        over.sort_unstable();
+        for at in over.into_iter().rev() {
+            let ended = self.subscriptions.swap_remove(at);
+            self.forget_page_of(ended.generation());
+            self.node.counts.of(Transport::Live).subscriptions.leave(1);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.drop_subscriptions();
+        self.node.counts.of(Transport::Live).connections.leave(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

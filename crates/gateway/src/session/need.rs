@@ -1,0 +1,48 @@
+//! What a session cannot do by itself: it asks, the transport does it and brings the answer.
+
+use protocol::{Event, GenerationId, Problem, Sequence, TenantId, UserId, http::Priority};
+use store::{Latest, StoreError, StoredEvent};
+
+use crate::commands::{Submit, Submitted};
+
+/// A question. At most one is under way for a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Need {
+    /// Who owns it, and how it stands.
+    Latest(GenerationId),
+    /// Its events after this one, at most a page.
+    Page {
+        /// Whose.
+        generation: GenerationId,
+        /// The last event the watcher has.
+        after: Sequence,
+    },
+    /// All generations of an owner that have not ended, newest first.
+    Mine {
+        /// The owner's customer.
+        tenant: TenantId,
+        /// The owner.
+        user: UserId,
+    },
+    /// A new generation.
+    Submit(Box<Submit>),
+    /// An end to a generation.
+    Cancel(GenerationId),
+    /// Another place in the queue.
+    Prioritize(GenerationId, Priority),
+}
+
+/// What came of it, in the order of [`Need`]; the last two share one.
+#[derive(Debug)]
+pub enum Answer {
+    /// `None` for an unknown generation.
+    Latest(Result<Option<Latest>, StoreError>),
+    /// In order; empty when there are none.
+    Page(Result<Vec<StoredEvent>, StoreError>),
+    /// Their latest events.
+    Mine(Result<Vec<Event>, StoreError>),
+    /// Accepted, or why not.
+    Submitted(Result<Submitted, Problem>),
+    /// The latest event, or why not.
+    Commanded(Result<Event, Problem>),
+}

@@ -1,0 +1,135 @@
+//! Coming back: from a position, through the log, and honestly when the position is gone.
+
+use protocol::{
+    EventType::{Complete, Queued, StageProgress, StageStarted},
+    limits,
+};
+
+use super::bench::{Bench, Said};
+use crate::session::Dialect;
+
+fn subscribe(bench: &mut Bench, rest: &str) {
+    bench.say(&format!(r#"{{"type":"subscribe","generationId":"gen_abc"{rest}}}"#));
+}
+
+fn sequences(said: &[Said]) -> Vec<u64> {
+    let updates = said.iter().filter_map(|said| match said {
+        Said::Json(value) if value["type"] == "status_update" => value["data"]["sequence"].as_u64(),
+        _ => None,
+    });
+    updates.collect()
+}
+
+#[test]
+fn from_the_start_everything_comes_once_and_in_order() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    let many = vec![StageProgress; 3 * limits::TAIL_EVENTS_MAX];
+    bench.commit("gen_abc", &many);
+    subscribe(&mut bench, r#","after":"start""#);
+    bench.commit("gen_abc", &[StageStarted]);
+    let said = bench.heard();
+    let all: Vec<u64> = (1..=many.len() as u64 + 1).collect();
+    assert_eq!(sequences(&said), all);
+    let subscribed: Vec<_> = said.iter().filter(|said| said.gist() == "subscribed").collect();
+    assert_eq!(subscribed.len(), 1);
+    assert!(bench.reads <= 4, "{} pages for {} events", bench.reads, all.len());
+}
+
+#[test]
+fn a_position_is_resumed() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_abc", &[Queued, StageStarted, StageProgress, StageProgress]);
+    subscribe(&mut bench, r#","after":"k3f9:2""#);
+    let said = bench.heard();
+    assert_eq!(said.iter().map(Said::gist).collect::<Vec<_>>(), ["status_update 3", "status_update 4", "subscribed"]);
+    assert!(matches!(&said[2], Said::Json(value) if value["recovery"] == "resumed"));
+}
+
+#[test]
+fn w5_from_now_on_there_is_no_state_first() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_abc", &[Queued, StageStarted]);
+    subscribe(&mut bench, r#","after":"now""#);
+    assert_eq!(bench.gists(), ["subscribed"]);
+    bench.commit("gen_abc", &[StageProgress]);
+    assert_eq!(bench.gists(), ["status_update 3"]);
+}
+
+#[test]
+fn another_epoch_and_a_place_beyond_the_head_get_the_state() {
+    for after in ["z9z9:1", "k3f9:77"] {
+        let mut bench = Bench::authenticated(Dialect::Native);
+        bench.commit("gen_abc", &[Queued, StageStarted]);
+        subscribe(&mut bench, &format!(r#","after":"{after}""#));
+        let said = bench.heard();
+        assert_eq!(said.iter().map(Said::gist).collect::<Vec<_>>(), ["status_update 2", "subscribed"], "{after}");
+        for message in &said {
+            assert!(matches!(message, Said::Json(value) if value["recovery"] == "snapshot"), "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn a_swept_position_gets_the_state() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.write("gen_abc", &[StageProgress; 20]);
+    bench.swept = 10;
+    subscribe(&mut bench, r#","after":"start""#);
+    let said = bench.heard();
+    assert_eq!(said.iter().map(Said::gist).collect::<Vec<_>>(), ["status_update 20", "subscribed"]);
+    assert!(matches!(&said[0], Said::Json(value) if value["recovery"] == "snapshot"));
+}
+
+#[test]
+fn what_the_bus_lost_comes_out_of_the_log() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_abc", &[Queued]);
+    subscribe(&mut bench, "");
+    assert_eq!(bench.gists(), ["status_update 1", "subscribed"]);
+    bench.write("gen_abc", &[StageStarted, StageProgress]);
+    bench.commit("gen_abc", &[StageProgress]);
+    assert_eq!(bench.gists(), ["status_update 2", "status_update 3", "status_update 4"]);
+}
+
+#[test]
+fn the_latest_names_what_it_skipped() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_abc", &[Queued]);
+    subscribe(&mut bench, r#","delivery":"latest""#);
+    bench.heard();
+    bench.commit("gen_abc", &[StageProgress, StageProgress, StageStarted, StageProgress, StageProgress]);
+    let said = bench.heard();
+    assert_eq!(sequences(&said), [4, 6]);
+    assert!(matches!(&said[0], Said::Json(value) if value["previous"] == 1));
+}
+
+#[test]
+fn credit_pauses_and_goes_on() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_abc", &[Queued]);
+    subscribe(&mut bench, "");
+    bench.heard();
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":2}"#);
+    bench.commit("gen_abc", &[StageProgress, StageProgress, StageProgress, Complete]);
+    assert_eq!(bench.gists(), ["status_update 2", "status_update 3"]);
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":9}"#);
+    assert_eq!(bench.gists(), ["status_update 4", "status_update 5", "done"]);
+}
+
+#[test]
+fn all_of_ones_own_are_watched_present_and_to_come() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.commit("gen_a", &[Queued, StageStarted]);
+    bench.write("gen_b", &[Queued]);
+    bench.say(r#"{"type":"subscribe","mine":true}"#);
+    let mut heard = bench.gists();
+    assert_eq!(heard.pop().as_deref(), Some("subscribed"));
+    heard.sort();
+    assert_eq!(heard, ["status_update 1", "status_update 2"]);
+    bench.commit("gen_c", &[Queued, StageStarted]);
+    assert_eq!(bench.gists(), ["status_update 1", "status_update 2"]);
+    bench.say(r#"{"type":"unsubscribe","mine":true}"#);
+    bench.commit("gen_c", &[StageProgress]);
+    bench.commit("gen_d", &[Queued]);
+    assert_eq!(bench.gists(), ["unsubscribed"]);
+}

@@ -1,0 +1,86 @@
+//! The doors to the network: routes, and what is the same on each of them.
+//!
+//! axum and hyper are named here and nowhere else in the gateway.
+
+mod cors;
+mod events;
+mod frames;
+mod live;
+mod many;
+mod poll;
+mod sse;
+mod status;
+mod token;
+mod upgrade;
+mod worker;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use protocol::{ErrorCode, Problem, error::ErrorBody};
+
+use crate::{Gateway, session::Dialect};
+
+/// Everything the gateway answers, to be merged into the server's router.
+///
+/// Sockets leave hyper after the handshake, which works for connections served as
+/// `hyper_util::rt::TokioIo<tokio::net::TcpStream>`, as `axum::serve` does.
+pub fn routes(gateway: Arc<Gateway>) -> Router {
+    let live = |dialect| {
+        get(move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
+            live::connect(gateway, dialect, request)
+        })
+    };
+    Router::new()
+        .route("/v1/live", live(Dialect::Native))
+        .route("/ws", live(Dialect::First))
+        .route("/v1/worker", get(worker::connect))
+        .route("/v1/generations/{id}/events", get(events::of_one))
+        .route("/v1/generations/{id}/frames/latest", get(frames::latest))
+        .route("/v1/events", get(events::of_many))
+        .route("/api/generations/{id}/status", get(status::of_one))
+        .route("/health", get(status::health))
+        .route("/", get(root))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), cors::guard))
+        .with_state(gateway)
+}
+
+/// A layer for routes beside ours: refuses foreign pages and hosts, answers preflights, adds CORS headers.
+pub async fn guard(gateway: State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    cors::guard(gateway, request, next).await
+}
+
+/// `/` is a socket of the first dialect for whoever asks for one, and the server's page for everybody else.
+async fn root(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    if request.headers().contains_key(header::UPGRADE) {
+        return live::connect(gateway, Dialect::First, request);
+    }
+    match &gateway.home {
+        Some(home) => home(request.headers()),
+        None => refuse(Problem::new(ErrorCode::NotFound, "no page here")),
+    }
+}
+
+/// An error as every HTTP client sees it.
+#[must_use]
+pub fn refuse(problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let wait = matches!(problem.code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::QueueFull);
+    let mut response = (status, Json(ErrorBody { error: problem })).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

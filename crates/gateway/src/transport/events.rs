@@ -1,0 +1,113 @@
+//! Events over HTTP, of one generation or of many: a page, a long-poll or a stream of the same items.
+//!
+//! Here the request is read and the way chosen; `sse` and `poll` write the answers, `many` knows cursors of many.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use access::Door;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, Uri, header},
+    response::Response,
+};
+use protocol::{After, ErrorCode, GenerationId, Problem, Timestamp, limits, live::FrameWish};
+
+use super::{many::Many, poll, refuse, sse, token};
+use crate::{Gateway, feed::Feed, hub::Wake};
+
+/// Pictures announced per second at most to a watcher that fetches each: a page of six connections has no room for more.
+const FRAME_HINTS_PER_SECOND: u32 = 2;
+
+/// How the answer is to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Stream,
+    /// At most so many events, after waiting at most so long for the first.
+    Page {
+        limit: usize,
+        wait: Duration,
+    },
+}
+
+/// `GET /v1/generations/{id}/events`.
+pub(super) async fn of_one(
+    State(gateway): State<Arc<Gateway>>,
+    Path(generation): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    match one(&gateway, &generation, &headers, &uri).await {
+        Ok((feed, Way::Stream, wake, until)) => sse::stream(gateway, Many::one(feed), wake, until),
+        Ok((feed, Way::Page { limit, wait }, wake, _)) => poll::page(&gateway, feed, &wake, limit, wait).await,
+        Err(problem) => refuse(problem),
+    }
+}
+
+/// `GET /v1/events`.
+pub(super) async fn of_many(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
+    match many(&gateway, &headers, &uri).await {
+        Ok((feeds, Way::Stream, wake, until)) => sse::stream(gateway, feeds, wake, until),
+        Ok((feeds, Way::Page { limit, wait }, wake, _)) => poll::pages(&gateway, feeds, &wake, limit, wait).await,
+        Err(problem) => refuse(problem),
+    }
+}
+
+type Opened<T> = (T, Way, Arc<Wake>, Option<Timestamp>);
+
+async fn one(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap, uri: &Uri) -> Result<Opened<Feed>, Problem> {
+    let identity = token::identify(gateway, headers, uri, Door::Live)?;
+    let generation = GenerationId::from_str(id).map_err(|_| Problem::not_found())?;
+    let way = way(headers, uri)?;
+    // A page without a position is the first page, and a stream the whole story.
+    let after = after(headers, uri)?.unwrap_or(After::Start);
+    let since = number(uri, "since")?.map_or(Timestamp(0), Timestamp);
+    let wake = Arc::<Wake>::default();
+    let wish = (way == Way::Stream && token::flag(uri, "frames"))
+        .then(|| FrameWish { max_fps: FRAME_HINTS_PER_SECOND, ..FrameWish::default() });
+    let feed = Feed::open(gateway, &identity, &generation, Some(&after), &wake, wish).await?.since(since);
+    Ok((feed, way, wake, identity.expires_at))
+}
+
+async fn many(gateway: &Arc<Gateway>, headers: &HeaderMap, uri: &Uri) -> Result<Opened<Many>, Problem> {
+    let identity = token::identify(gateway, headers, uri, Door::Live)?;
+    let way = way(headers, uri)?;
+    let wake = Arc::<Wake>::default();
+    let expires_at = identity.expires_at;
+    let cursor = last_event_id(headers).or_else(|| token::param(uri, "after"));
+    let feeds = Many::open(gateway, identity, uri, cursor.as_deref(), &wake).await?;
+    Ok((feeds, way, wake, expires_at))
+}
+
+fn way(headers: &HeaderMap, uri: &Uri) -> Result<Way, Problem> {
+    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    if text(header::ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream")) {
+        return Ok(Way::Stream);
+    }
+    let wait = text("prefer")
+        .and_then(|prefer| prefer.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait=")))
+        .and_then(|seconds| seconds.parse::<u64>().ok())
+        .unwrap_or_default();
+    let limit = number(uri, "limit")?.map_or(limits::PAGE_EVENTS_MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let limit = limit.clamp(1, limits::PAGE_EVENTS_MAX);
+    Ok(Way::Page { limit, wait: Duration::from_secs(wait.min(limits::LONG_POLL_WAIT_MAX_S)) })
+}
+
+/// A browser that comes back knows better than the address it was given first.
+fn after(headers: &HeaderMap, uri: &Uri) -> Result<Option<After>, Problem> {
+    let Some(text) = last_event_id(headers).or_else(|| token::param(uri, "after")) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| {
+        Problem::new(ErrorCode::InvalidPosition, format!("`{text}` is no position: {error}"))
+            .hint("give back a `position` as it came, or `start`, or `now`")
+    })
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("last-event-id")?.to_str().ok()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn number(uri: &Uri, name: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = token::param(uri, name) else { return Ok(None) };
+    let bad = |_| Problem::new(ErrorCode::InvalidRequest, format!("`{name}={text}` is not a number"));
+    text.parse().map(Some).map_err(bad)
+}

@@ -1,0 +1,257 @@
+//! The socket of a live connection: one task, one poll function, nothing allocated while it is idle.
+//!
+//! Moves bytes between the kernel and a [`Session`], brings it answers and the time. Decides only when a socket is stuck.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::BoxFuture;
+use protocol::{Timestamp, limits};
+use tokio::{net::TcpStream, time::Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::{token, upgrade};
+use crate::{
+    Gateway,
+    counts::Transport,
+    hub::Wake,
+    session::{Answer, Dialect, Ended, Outbox, SLICES_MAX, Session},
+};
+
+/// Bytes read at once, into a buffer all connections of a thread share.
+const READ_BYTES: usize = 16 * 1024;
+/// Rounds of reading and writing before other connections of the thread get a turn.
+const ROUNDS_MAX: usize = 16;
+/// Clients of a server that goes away come back within this time, in milliseconds: a restart takes about a second, and
+/// ten thousand returning clients cost about two.
+const DRAIN_SPREAD_MS: u64 = 3_000;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// `GET /v1/live`, `/ws`, `/`: upgrades, and hands the socket to its own task.
+pub(super) fn connect(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Response {
+    let token = token::of(request.headers(), request.uri());
+    let upgrade = match upgrade::accept(request) {
+        Ok(upgrade) => upgrade,
+        Err(response) => return response,
+    };
+    let tracker = gateway.tracker.clone();
+    let socket = upgrade.socket;
+    // Two tasks, one after the other: the first holds what hyper needs, and is gone when the second begins.
+    tracker.clone().spawn(async move {
+        if let Some((stream, read)) = upgrade::take(socket).await {
+            tracker.spawn(Connection::new(gateway, stream, dialect, token.as_deref(), &read));
+        }
+    });
+    upgrade.response
+}
+
+/// One live connection with its socket.
+pub(crate) struct Connection {
+    gateway: Arc<Gateway>,
+    stream: TcpStream,
+    session: Session,
+    wake: Arc<Wake>,
+    outbox: Outbox,
+    need: Option<BoxFuture<'static, Answer>>,
+    /// Since when the socket takes nothing.
+    stuck_since: Option<Timestamp>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Timestamp,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        stream: TcpStream,
+        dialect: Dialect,
+        token: Option<&str>,
+        read: &[u8],
+    ) -> Self {
+        let now = gateway.node.now();
+        let wake = Arc::<Wake>::default();
+        let node = Arc::clone(&gateway.node);
+        let mut session = Session::new(node, Arc::clone(&wake), dialect, gateway.serial(), now);
+        if token.is_some() || gateway.node.guest.is_some() {
+            session.authenticate(token, now);
+        }
+        session.receive(read, now);
+        let stop = Some(Box::pin(gateway.stop.clone().cancelled_owned()));
+        Self {
+            gateway,
+            stream,
+            session,
+            wake,
+            outbox: Outbox::default(),
+            need: None,
+            stuck_since: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: now,
+            stop,
+        }
+    }
+
+    /// One round: answers, then writing, then reading. Says whether anything moved.
+    fn round(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
+        self.session.tick(now, self.outbox.is_empty() && self.session.is_silent());
+        let answered = self.poll_need(cx, now);
+        // Taken before gathering: whoever calls from here on wakes the task once more.
+        self.wake.take(cx);
+        let wrote = self.write(cx, now)?;
+        let read = self.read(cx, now)?;
+        Ok(answered || wrote || read)
+    }
+
+    fn poll_need(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut moved = false;
+        if let Some(need) = &mut self.need
+            && let Poll::Ready(answer) = need.as_mut().poll(cx)
+        {
+            self.need = None;
+            self.session.answer(answer, now);
+            moved = true;
+        }
+        if self.need.is_none()
+            && let Some(need) = self.session.need(now)
+        {
+            self.need = Some(Box::pin(Arc::clone(&self.gateway).fulfil(need)));
+            moved = true;
+        }
+        moved
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
+        let mut wrote = false;
+        if self.outbox.is_empty() {
+            self.session.gather(&mut self.outbox, now);
+            let messages = u64::from(self.outbox.take_messages());
+            self.gateway.node.counts.of(Transport::Live).messages.add(messages);
+        }
+        while !self.outbox.is_empty() {
+            if self.stream.poll_write_ready(cx)?.is_pending() {
+                self.stuck_since.get_or_insert(now);
+                return Ok(wrote);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let used = self.outbox.slices(&mut slices);
+            match self.stream.try_write_vectored(&slices[..used]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.outbox.advance(written);
+                    self.gateway.node.counts.of(Transport::Live).bytes.add(written as u64);
+                    self.stuck_since = None;
+                    wrote = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wrote)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
+        if !self.session.wants_input() || self.stream.poll_read_ready(cx)?.is_pending() {
+            return Ok(false);
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.session.receive(&buffer[..read], now);
+                Ok(true)
+            }
+            // Readiness was spent; the next round registers for more.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Is there nothing left to do?
+    fn is_over(&self, now: Timestamp) -> bool {
+        let stuck = self.stuck_since.is_some_and(|since| now.since(since) >= limits::WATCHER_STALL_MAX_MS);
+        if stuck {
+            self.gateway.node.counts.stalled.add(1);
+        }
+        // The last words are written if the socket takes them; nobody waits until it does.
+        let said = self.outbox.is_empty() && self.session.is_silent();
+        stuck || (self.session.ended() == Ended::Gone && (said || self.stuck_since.is_some()))
+    }
+
+    fn deadline(&self) -> Timestamp {
+        let stuck = self.stuck_since.map(|since| since.plus(limits::WATCHER_STALL_MAX_MS));
+        let session = self.session.deadline();
+        stuck.map_or(session, |stuck| stuck.min(session))
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+        if let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            self.stop = None;
+            let random = (self.gateway.node.random)();
+            let spread = u64::from(u16::from_le_bytes([random[0], random[1]])) % DRAIN_SPREAD_MS;
+            self.session.drain(500 + spread, now);
+        }
+    }
+
+    /// Ready when the deadline has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
+        let deadline = self.deadline();
+        // A timer that is early costs one look; a timer that is late would cost a promise.
+        if deadline < self.timer_at || self.timer_at <= now {
+            // At least a millisecond: a deadline that passed was just seen to.
+            let wait = Duration::from_millis(deadline.since(now).max(1));
+            self.timer.as_mut().reset(tokio::time::Instant::now() + wait);
+            self.timer_at = now.plus(deadline.since(now).max(1));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        self.timer_at = now;
+        Poll::Ready(())
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS_MAX {
+            let now = this.gateway.node.now();
+            this.poll_stop(cx, now);
+            match this.round(cx, now) {
+                Err(_) => return Poll::Ready(()),
+                Ok(_) if this.is_over(now) => return Poll::Ready(()),
+                Ok(true) => {}
+                Ok(false) => {
+                    if this.poll_timer(cx, now).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        // More to do, and others wait.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With its heap (two timers' worth) and the runtime's task header it stays under 3 KB an idle connection.
+    #[test]
+    fn a_connection_fits_into_a_kibibyte() {
+        assert!(size_of::<Connection>() <= 1024, "{} bytes", size_of::<Connection>());
+    }
+}

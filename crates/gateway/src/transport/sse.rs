@@ -1,0 +1,174 @@
+//! Server-sent events: the same items, as text that a browser resumes by itself.
+//!
+//! Unnamed events are statuses, `id:` is the position. Named beside them: `recovery` before a state to go on from, `frame`
+//! when there is a new picture to fetch, `gone`, and `done` after the terminal event, with a `retry:` of a day, so that a
+//! page that does not know `done` does not come back every three seconds.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use protocol::{GenerationId, Problem, Timestamp, limits, live::Recovery};
+use serde_json::json;
+
+use super::many::Many;
+use crate::{
+    Gateway,
+    counts::Transport,
+    encode::{Encoded, sse_event},
+    feed::{Item, moved},
+    hub::Wake,
+};
+
+const KEEP_ALIVE: Duration = Duration::from_millis(limits::SSE_KEEP_ALIVE_MS);
+/// After the end there is nothing to come back for.
+const RETRY_AFTER_END: &[u8] = b"retry: 86400000\n";
+/// A comment, so that a proxy passes the headers on at once.
+const OPENING: &[u8] = b": ok\n\n";
+const SILENCE: &[u8] = b": keep-alive\n\n";
+
+struct Stream {
+    gateway: Arc<Gateway>,
+    many: Many,
+    wake: Arc<Wake>,
+    expires_at: Option<Timestamp>,
+    opened: bool,
+    over: bool,
+}
+
+/// Streams `many` until each has ended.
+pub(super) fn stream(gateway: Arc<Gateway>, many: Many, wake: Arc<Wake>, expires_at: Option<Timestamp>) -> Response {
+    let counts = gateway.counts().of(Transport::Sse);
+    counts.connections.enter();
+    counts.opened.add(1);
+    let stream = Stream { gateway, many, wake, expires_at, opened: false, over: false };
+    let body = stream::unfold(stream, |mut stream| async {
+        let chunk = stream.chunk().await?;
+        Some((Ok::<_, Infallible>(chunk), stream))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+impl Stream {
+    /// What goes out next, in one piece; `None` at the end.
+    async fn chunk(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        let mut out = BytesMut::new();
+        if !std::mem::replace(&mut self.opened, true) {
+            out.extend_from_slice(OPENING);
+        }
+        loop {
+            self.fill(&mut out).await;
+            if !out.is_empty() {
+                let counts = self.gateway.counts().of(Transport::Sse);
+                counts.bytes.add(out.len() as u64);
+                return Some(out.freeze());
+            }
+            tokio::select! {
+                biased;
+                () = self.gateway.stop.cancelled() => {
+                    self.over = true;
+                    // Browsers come back by themselves; this spreads them.
+                    let random = (self.gateway.node.random)();
+                    let wait = 500 + u64::from(random[0]) * 10;
+                    return Some(Bytes::from(format!("retry: {wait}\n: the server is restarting\n\n")));
+                }
+                () = moved(&self.wake) => {}
+                () = tokio::time::sleep(KEEP_ALIVE) => out.extend_from_slice(SILENCE),
+            }
+        }
+    }
+
+    async fn fill(&mut self, out: &mut BytesMut) {
+        if self.has_expired() {
+            self.over = true;
+            out.extend_from_slice(&sse_event(Some("expired"), None, br#"{"error":"Invalid or expired token"}"#));
+            return;
+        }
+        while out.len() < limits::GATHER_BYTES_MAX {
+            match self.many.ready(&self.gateway).await {
+                Ok(Some((at, item))) => self.write(at, &item, out),
+                Ok(None) => {
+                    if self.many.has_ended() {
+                        self.say_done(out);
+                    }
+                    return;
+                }
+                Err(problem) => return self.fail(&problem, out),
+            }
+        }
+    }
+
+    fn write(&self, at: usize, item: &Item, out: &mut BytesMut) {
+        let generation = self.many.generation(at);
+        match item {
+            Item::Event(event) => self.write_event(event, out),
+            Item::Snapshot(event) => {
+                let recovery = json!({"generationId": generation, "recovery": Recovery::Snapshot});
+                out.extend_from_slice(&sse_event(Some("recovery"), None, recovery.to_string().as_bytes()));
+                self.write_event(event, out);
+            }
+            Item::Hint(hint) => out.extend_from_slice(&self.gateway.encoder().sse(hint, self.gateway.node.now())),
+            Item::Frame(index, revision) => {
+                let frame = json!({"generationId": generation, "index": index, "revision": revision});
+                out.extend_from_slice(&sse_event(Some("frame"), None, frame.to_string().as_bytes()));
+            }
+            Item::Gone => {
+                let gone = json!({"generationId": generation});
+                out.extend_from_slice(&sse_event(Some("gone"), None, gone.to_string().as_bytes()));
+            }
+        }
+        self.gateway.counts().of(Transport::Sse).messages.add(1);
+    }
+
+    fn write_event(&self, event: &Encoded, out: &mut BytesMut) {
+        let (encoder, now) = (self.gateway.encoder(), self.gateway.node.now());
+        self.gateway.counts().commit_to_socket.observe(now.since(event.event().timestamp));
+        if self.many.is_one() {
+            out.extend_from_slice(&encoder.sse(event, now));
+        } else {
+            // The place of all of them, so that a browser resumes all of them.
+            let cursor = self.many.cursor(&self.gateway);
+            out.extend_from_slice(&sse_event(None, Some(&cursor), &encoder.data(event, now)));
+        }
+    }
+
+    fn say_done(&mut self, out: &mut BytesMut) {
+        self.over = true;
+        out.extend_from_slice(RETRY_AFTER_END);
+        let ended: Vec<&GenerationId> = (0..self.many.len()).map(|at| self.many.generation(at)).collect();
+        let done = if self.many.is_one() { json!({"generationId": ended[0]}) } else { json!({"generationIds": ended}) };
+        out.extend_from_slice(&sse_event(Some("done"), None, done.to_string().as_bytes()));
+    }
+
+    /// Ends the stream with the reason; the browser comes back from where it was.
+    fn fail(&mut self, problem: &Problem, out: &mut BytesMut) {
+        self.over = true;
+        let error = json!({"code": problem.code, "error": problem.message, "retryable": problem.retryable});
+        out.extend_from_slice(&sse_event(Some("problem"), None, error.to_string().as_bytes()));
+    }
+
+    fn has_expired(&self) -> bool {
+        let grace = self.gateway.node.expiry_grace_ms;
+        let at = self.expires_at.zip(grace).map(|(at, grace)| at.plus(grace));
+        at.is_some_and(|at| self.gateway.node.now() >= at)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.gateway.counts().of(Transport::Sse).connections.leave(1);
+    }
+}

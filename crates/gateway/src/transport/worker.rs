@@ -1,0 +1,176 @@
+//! The socket of a worker: messages and frames in, messages out, over the same framing.
+//!
+//! Workers are few and busy, so this is a plain loop. What a message means is the orchestrator's; here it is only read.
+
+use std::{sync::Arc, time::Duration};
+
+use access::{Door, Identity};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use protocol::{limits, worker::WorkerMessage};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    time::Instant,
+};
+
+use super::{refuse, token, upgrade};
+use crate::{
+    Gateway,
+    counts::Transport,
+    websocket::{
+        close::CloseCode,
+        decoder::Decoder,
+        encoder::{self, encode_text},
+        message::Message,
+    },
+    workers::{Inbound, Outbound, WorkerLink},
+};
+
+const PING_INTERVAL: Duration = Duration::from_millis(limits::PING_INTERVAL_MS);
+/// A worker that takes nothing for so long is gone.
+const WRITE_MAX: Duration = Duration::from_millis(limits::LEASE_AFTER_CLOSE_MS);
+/// A frame with its handle in one read, so that big ones are not copied in crumbs.
+const READ_BYTES: usize = 64 * 1024;
+/// Pongs and closes waiting for the writer; a client that floods pings waits.
+const CONTROL_MAX: usize = 8;
+
+/// `GET /v1/worker`.
+pub(super) async fn connect(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let identity = match token::identify(&gateway, request.headers(), request.uri(), Door::Worker) {
+        Ok(identity) => identity,
+        Err(problem) => return refuse(problem),
+    };
+    let upgrade = match upgrade::accept(request) {
+        Ok(upgrade) => upgrade,
+        Err(response) => return response,
+    };
+    let tracker = gateway.tracker.clone();
+    let socket = upgrade.socket;
+    tracker.spawn(async move {
+        if let Some((stream, read)) = upgrade::take(socket).await {
+            serve(&gateway, stream, read, identity).await;
+        }
+    });
+    upgrade.response
+}
+
+async fn serve(gateway: &Gateway, stream: TcpStream, read: Bytes, identity: Identity) {
+    let counts = gateway.counts().of(Transport::Worker);
+    counts.connections.enter();
+    counts.opened.add(1);
+    let (reader, mut writer) = stream.into_split();
+    if let Some(WorkerLink { inbound, outbound }) = gateway.workers.connect(identity) {
+        let (control, controls) = mpsc::channel(CONTROL_MAX);
+        // Either side's end is the end of both: dropping the link tells the orchestrator.
+        tokio::select! {
+            biased;
+            () = Box::pin(listen(reader, read, inbound, control)) => {}
+            () = Box::pin(speak(gateway, &mut writer, outbound, controls)) => {}
+        }
+    } else {
+        let _ = writer.write_all(&encoder::close(CloseCode::TRY_AGAIN_LATER, "Server is stopping")).await;
+    }
+    // Lets what was written arrive before the reset of what was not read.
+    let _ = writer.shutdown().await;
+    counts.connections.leave(1);
+}
+
+/// Reads until the worker goes, breaks the protocol, or nobody listens.
+async fn listen(mut reader: OwnedReadHalf, read: Bytes, inbound: mpsc::Sender<Inbound>, control: mpsc::Sender<Bytes>) {
+    let mut decoder = Decoder::new(limits::MESSAGE_BYTES_WORKER_MAX);
+    let mut buffer = vec![0; READ_BYTES];
+    let mut chunk: &[u8] = &read;
+    loop {
+        while !chunk.is_empty() {
+            match decoder.decode(&mut chunk) {
+                Ok(Some(message)) => {
+                    if !hear(message, &inbound, &control).await {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let _ = control.send(encoder::close(error.code(), &error.to_string())).await;
+                    // The writer ends the connection once the close is out.
+                    return control.closed().await;
+                }
+            }
+        }
+        match tokio::time::timeout(PING_INTERVAL * 2, reader.read(&mut buffer)).await {
+            Ok(Ok(read)) if read > 0 => chunk = &buffer[..read],
+            // Closed, broken, or silent through two pings.
+            _ => return,
+        }
+    }
+}
+
+/// Hands one message on, waiting while the orchestrator is busy. False when there is nobody to hand it to.
+async fn hear(message: Message, inbound: &mpsc::Sender<Inbound>, control: &mpsc::Sender<Bytes>) -> bool {
+    let message = match message {
+        Message::Text(text) => match serde_json::from_str::<WorkerMessage>(&text) {
+            Ok(message) => Inbound::Message(Box::new(message)),
+            Err(error) => Inbound::Unreadable(error.to_string()),
+        },
+        // Four bytes of handle before the frame.
+        Message::Binary(bytes) if bytes.len() > limits::FRAME_BYTES_MAX + 4 => {
+            Inbound::Unreadable(format!("frame of {} bytes: {} at most", bytes.len(), limits::FRAME_BYTES_MAX))
+        }
+        Message::Binary(bytes) => Inbound::Frame(bytes),
+        Message::Ping(payload) => return control.send(encoder::pong(&payload)).await.is_ok(),
+        Message::Pong(_) => return true,
+        Message::Close(code) => {
+            let code = code.map_or(CloseCode::NORMAL, |(code, _)| code);
+            let _ = control.send(encoder::close(code, "")).await;
+            control.closed().await;
+            return false;
+        }
+    };
+    inbound.send(message).await.is_ok()
+}
+
+/// Writes until a close is written, the worker takes nothing, or the orchestrator gives up.
+async fn speak(
+    gateway: &Gateway,
+    writer: &mut OwnedWriteHalf,
+    mut outbound: mpsc::Receiver<Outbound>,
+    mut controls: mpsc::Receiver<Bytes>,
+) {
+    let counts = gateway.counts().of(Transport::Worker);
+    let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    loop {
+        let (bytes, last) = tokio::select! {
+            biased;
+            Some(bytes) = controls.recv() => {
+                // Opcode 8 is a close.
+                let last = bytes.first() == Some(&0x88);
+                (bytes, last)
+            }
+            message = outbound.recv() => match message {
+                Some(Outbound::Message(message)) => {
+                    let text = serde_json::to_vec(&message).expect("messages hold texts, numbers and JSON");
+                    (encode_text(&text), false)
+                }
+                Some(Outbound::Close { code, reason }) => {
+                    let code = CloseCode::from_wire(code).unwrap_or(CloseCode::GOING_AWAY);
+                    (encoder::close(code, reason), true)
+                }
+                None => (encoder::close(CloseCode::GOING_AWAY, "Server is stopping"), true),
+            },
+            _ = ping.tick() => (encoder::ping(b""), false),
+        };
+        counts.messages.add(1);
+        counts.bytes.add(bytes.len() as u64);
+        match tokio::time::timeout(WRITE_MAX, writer.write_all(&bytes)).await {
+            Ok(Ok(())) if !last => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A gateway that listens, and clients that talk to it.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use access::{
+    Doors, Identity, Links, Role, Secret,
+    origin::{OriginPolicy, Origins},
+};
+use async_trait::async_trait;
+use bus::{Bus, Local, Signal};
+use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
+use protocol::{
+    CausalId, CommandId, ErrorCode, Event, EventType, GenerationId, Problem, Sequence, State, TenantId, Timestamp,
+    http::{Priority, Report},
+};
+use rushes_gateway::{Commands, Gateway, GatewayOptions, Inbound, Outbound, Submit, Submitted, WorkerLink, Workers};
+use serde_json::Value;
+use store::{
+    Change, OnCommit, Store, StoredEvent,
+    conformance::sample,
+    sqlite::{Options, Sqlite},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) const USER: &str = "user_456";
+/// Nothing here takes that long; a test that hangs fails instead.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// No orchestrator is at hand: every command is refused, which the tests of commands expect.
+struct NoOrchestrator;
+
+fn nobody<T>() -> Result<T, Problem> {
+    Err(Problem::new(ErrorCode::Unavailable, "no orchestrator"))
+}
+
+#[async_trait]
+impl Commands for NoOrchestrator {
+    async fn submit(&self, _: Submit) -> Result<Submitted, Problem> {
+        nobody()
+    }
+    async fn retry(&self, _: &GenerationId, _: CausalId, _: Option<String>) -> Result<Submitted, Problem> {
+        nobody()
+    }
+    async fn cancel(&self, _: &GenerationId, _: CommandId, _: &str) -> Result<Event, Problem> {
+        nobody()
+    }
+    async fn prioritize(&self, _: &GenerationId, _: CommandId, _: Priority) -> Result<Event, Problem> {
+        nobody()
+    }
+    async fn report(&self, _: &GenerationId, _: Vec<Report>) -> Result<Sequence, Problem> {
+        nobody()
+    }
+}
+
+/// The orchestrator's ends of worker links, for a test to hold.
+type Ends = (mpsc::Receiver<Inbound>, mpsc::Sender<Outbound>);
+
+#[derive(Default)]
+pub(crate) struct Links4Workers(Mutex<Vec<Ends>>);
+
+impl Workers for Links4Workers {
+    fn connect(&self, _: Identity) -> Option<WorkerLink> {
+        let (inbound, inbound_end) = mpsc::channel(rushes_gateway::workers::INBOUND_MAX);
+        let (outbound_end, outbound) = mpsc::channel(rushes_gateway::workers::OUTBOUND_MAX);
+        self.0.lock().push((inbound_end, outbound_end));
+        Some(WorkerLink { inbound, outbound })
+    }
+}
+
+impl Links4Workers {
+    pub(crate) fn take(&self) -> Ends {
+        self.0.lock().pop().expect("a worker connected")
+    }
+}
+
+pub(crate) struct Bed {
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) bus: Arc<Local>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) workers: Arc<Links4Workers>,
+    store: Arc<Sqlite>,
+    doors: Doors,
+    _folder: tempfile::TempDir,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of these tests, passed in as everywhere")]
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp(u64::try_from(since.as_millis()).unwrap())
+}
+
+impl Bed {
+    pub(crate) async fn start() -> Self {
+        Self::with_origins(OriginPolicy::Allow(Origins::Any)).await
+    }
+
+    pub(crate) async fn with_origins(origins: OriginPolicy) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = Arc::new(Local::default());
+        let on_commit: OnCommit = {
+            let bus = Arc::clone(&bus);
+            Arc::new(move |committed: &[StoredEvent]| {
+                for of_one in committed.chunk_by(|a, b| a.event.generation_id == b.event.generation_id) {
+                    bus.publish(Signal::Events(of_one.iter().map(|stored| stored.event.clone()).collect()));
+                }
+            })
+        };
+        let options = Options { folder: folder.path().to_owned(), now: now(), random: [3; 6], on_commit, readers: 2 };
+        let store = Arc::new(Sqlite::open(options).unwrap());
+        let secret = Secret::new(&b"a secret of at least thirty-two bytes"[..]).unwrap();
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let workers = Arc::<Links4Workers>::default();
+        let gateway = Gateway::start(GatewayOptions {
+            doors: Arc::new(Doors::new(&secret)),
+            guest: None,
+            links: Links::new(&secret, Some("https://films.example".to_owned())),
+            history: Arc::clone(&store) as _,
+            bus: Arc::clone(&bus) as _,
+            commands: Arc::new(NoOrchestrator),
+            workers: Arc::clone(&workers) as _,
+            clock: Arc::new(now),
+            random: Arc::new(|| [1; 10]),
+            origins,
+            home: None,
+            expiry_grace_ms: Some(30_000),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (routes, stopped) = (rushes_gateway::routes(Arc::clone(&gateway)), stop.clone());
+        tracker.spawn(async move {
+            axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned()).await.unwrap();
+        });
+        Self { address, gateway, bus, stop, tracker, workers, store, doors: Doors::new(&secret), _folder: folder }
+    }
+
+    pub(crate) fn token(&self, user: &str, role: Role) -> String {
+        self.doors.mint(&user.parse().unwrap(), &TenantId::fallback(), role, Timestamp(now().0 + 3_600_000))
+    }
+
+    /// Makes a generation of [`USER`] with its first event.
+    pub(crate) async fn create(&self, name: &str) -> GenerationId {
+        let generation = sample::generation(name);
+        let mut change = sample::create(&generation, sample::row("default", State::Running));
+        for event in &mut change.events {
+            event.event.timestamp = now();
+        }
+        if let Some(row) = &mut change.row {
+            row.created_at = now();
+        }
+        self.commit(change).await;
+        generation
+    }
+
+    /// Appends `count` events behind `expected`; the last is `end`, if there is one.
+    pub(crate) async fn append(&self, generation: &GenerationId, expected: u64, count: usize, end: Option<EventType>) {
+        let mut change = sample::change(generation, &format!("c{expected}"), expected, count);
+        for event in &mut change.events {
+            event.event.timestamp = now();
+        }
+        if let (Some(kind), Some(last)) = (end, change.events.last_mut()) {
+            last.event.kind = kind;
+            last.event.state = State::Complete;
+            last.event.metadata.insert("video".into(), "film.mp4".into());
+        }
+        self.commit(change).await;
+    }
+
+    async fn commit(&self, change: Change) {
+        let answers = self.store.commit(vec![change]).await;
+        assert!(answers[0].is_ok(), "{answers:?}");
+    }
+
+    pub(crate) async fn connect(&self, path: &str) -> Socket {
+        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.address)).await.unwrap();
+        socket
+    }
+
+    /// A live socket of [`USER`], authenticated.
+    pub(crate) async fn live(&self) -> Socket {
+        let mut socket = self.connect("/v1/live").await;
+        say(&mut socket, &format!(r#"{{"type":"authenticate","token":"{}"}}"#, self.token(USER, Role::User))).await;
+        assert_eq!(hear(&mut socket).await["type"], "authenticated");
+        socket
+    }
+
+    pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        let client = reqwest::Client::new();
+        client.get(format!("http://{}{path}", self.address)).bearer_auth(self.token(USER, Role::User)).timeout(PATIENCE)
+    }
+}
+
+pub(crate) async fn say(socket: &mut Socket, text: &str) {
+    socket.send(Message::text(text)).await.unwrap();
+}
+
+/// The next message of the server, pings passed over.
+pub(crate) async fn next(socket: &mut Socket) -> Message {
+    loop {
+        let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the server says something");
+        match message.expect("the socket is open").unwrap() {
+            Message::Ping(_) | Message::Pong(_) => {}
+            message => return message,
+        }
+    }
+}
+
+/// The next text of the server, read.
+pub(crate) async fn hear(socket: &mut Socket) -> Value {
+    match next(socket).await {
+        Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+/// Sequences until `done`.
+pub(crate) async fn sequences_until_done(socket: &mut Socket) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    loop {
+        let said = hear(socket).await;
+        match said["type"].as_str().unwrap() {
+            "status_update" => sequences.push(said["data"]["sequence"].as_u64().unwrap()),
+            "done" => return sequences,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! One history over three transports.
+
+use bus::Bus;
+use futures_util::StreamExt;
+use protocol::{
+    EventType, Fence, FrameIndex, GenerationId, Hint, Revision, Tick,
+    frame::{Format, Header},
+};
+use serde_json::Value;
+
+use crate::bed::{Bed, PATIENCE, hear, say, sequences_until_done};
+
+/// A stream of server-sent events, taken apart as far as these tests need.
+struct Stream {
+    body: std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    text: String,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    name: Option<String>,
+    id: Option<String>,
+    data: Value,
+}
+
+impl Stream {
+    async fn open(request: reqwest::RequestBuilder) -> Self {
+        let response = request.header("accept", "text/event-stream").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        Self { body: Box::pin(response.bytes_stream()), text: String::new() }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Sent> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let mut sent = Sent::default();
+                for line in block.lines() {
+                    match line.split_once(": ") {
+                        Some(("event", name)) => sent.name = Some(name.to_owned()),
+                        Some(("id", id)) => sent.id = Some(id.to_owned()),
+                        Some(("data", data)) => sent.data = serde_json::from_str(data).unwrap(),
+                        _ => {}
+                    }
+                }
+                self.text = rest.to_owned();
+                if !sent.data.is_null() {
+                    return Some(sent);
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("the stream goes on")?;
+            self.text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+    }
+
+    async fn sequences_until_done(&mut self) -> Vec<u64> {
+        let mut sequences = Vec::new();
+        while let Some(sent) = self.next().await {
+            match sent.name.as_deref() {
+                None => sequences.push(sent.data["sequence"].as_u64().unwrap()),
+                Some("done") => break,
+                Some(other) => panic!("{other}"),
+            }
+        }
+        assert!(self.next().await.is_none(), "the stream ends after done");
+        sequences
+    }
+}
+
+/// A long-poll loop to the end.
+async fn poll_until_done(bed: &Bed, path: &str) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    let mut after = "start".to_owned();
+    loop {
+        let request = bed.get(&format!("{path}?limit=7&after={after}")).header("prefer", "wait=5");
+        let page: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+        let events = page["events"].as_array().unwrap();
+        sequences.extend(events.iter().map(|event| event["sequence"].as_u64().unwrap()));
+        after = page["position"].as_str().unwrap().to_owned();
+        if page["done"] == true {
+            return sequences;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_transports_tell_the_same_story() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    bed.append(&generation, 1, 300, None).await;
+    let path = format!("/v1/generations/{generation}/events");
+
+    let mut socket = bed.live().await;
+    say(&mut socket, &format!(r#"{{"type":"subscribe","generationId":"{generation}","after":"start"}}"#)).await;
+    let mut stream = Stream::open(bed.get(&path)).await;
+    let write = async {
+        let mut head = 301;
+        for _ in 0..20 {
+            bed.append(&generation, head, 5, None).await;
+            head += 5;
+        }
+        bed.append(&generation, head, 1, Some(EventType::Complete)).await;
+    };
+    let (live, streamed, polled, ()) = tokio::join!(
+        sequences_until_done(&mut socket),
+        stream.sequences_until_done(),
+        poll_until_done(&bed, &path),
+        write
+    );
+    let all: Vec<u64> = (1..=402).collect();
+    assert_eq!(live, all);
+    assert_eq!(streamed, all);
+    assert_eq!(polled, all);
+}
+
+#[tokio::test]
+async fn a_position_of_one_transport_resumes_on_another() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    bed.append(&generation, 1, 9, None).await;
+    let path = format!("/v1/generations/{generation}/events");
+
+    let mut stream = Stream::open(bed.get(&path)).await;
+    let mut id = None;
+    for _ in 0..4 {
+        id = stream.next().await.unwrap().id;
+    }
+    let position = id.unwrap();
+    drop(stream);
+
+    let mut socket = bed.live().await;
+    let subscribe = format!(r#"{{"type":"subscribe","generationId":"{generation}","after":"{position}"}}"#);
+    say(&mut socket, &subscribe).await;
+    for sequence in 5..=10 {
+        assert_eq!(hear(&mut socket).await["data"]["sequence"], sequence);
+    }
+    let subscribed = hear(&mut socket).await;
+    assert_eq!((&subscribed["type"], &subscribed["recovery"]), (&"subscribed".into(), &"resumed".into()));
+
+    let mut stream = Stream::open(bed.get(&path).header("last-event-id", &position)).await;
+    assert_eq!(stream.next().await.unwrap().data["sequence"], 5);
+
+    let page: Value = bed.get(&format!("{path}?after={position}")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"][0]["sequence"], 5);
+    assert_eq!((&page["more"], &page["done"]), (&false.into(), &false.into()));
+}
+
+#[tokio::test]
+async fn a_position_of_another_history_gets_the_state_on_every_transport() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    bed.append(&generation, 1, 4, None).await;
+    let path = format!("/v1/generations/{generation}/events");
+
+    let page: Value = bed.get(&format!("{path}?after=zzz:1")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["recovery"], "snapshot");
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
+    assert_eq!(page["events"][0]["sequence"], 5);
+
+    let mut stream = Stream::open(bed.get(&format!("{path}?after=zzz:1"))).await;
+    assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("recovery"));
+    assert_eq!(stream.next().await.unwrap().data["sequence"], 5);
+
+    let bad = bed.get(&format!("{path}?after=garbage")).send().await.unwrap();
+    assert_eq!(bad.status(), 400);
+    let body: Value = bad.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "invalid_position");
+}
+
+#[tokio::test]
+async fn many_generations_come_in_one_stream_and_resume_by_its_cursor() {
+    let bed = Bed::start().await;
+    let (a, b) = (bed.create("a").await, bed.create("b").await);
+    let path = format!("/v1/events?generation={a}&generation={b}");
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"].as_array().unwrap().len(), 2);
+    let cursor = page["cursor"].as_str().unwrap().to_owned();
+
+    bed.append(&a, 1, 2, None).await;
+    bed.append(&b, 1, 1, Some(EventType::Complete)).await;
+    let mut stream = Stream::open(bed.get(&format!("{path}&after={cursor}"))).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let sent = stream.next().await.unwrap();
+        seen.push((sent.data["generationId"].as_str().unwrap().to_owned(), sent.data["sequence"].as_u64().unwrap()));
+    }
+    seen.sort();
+    assert_eq!(seen, [(a.to_string(), 2), (a.to_string(), 3), (b.to_string(), 2)]);
+
+    bed.append(&a, 3, 1, Some(EventType::Complete)).await;
+    assert_eq!(stream.next().await.unwrap().data["sequence"], 4);
+    assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("done"));
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn what_one_made_while_away_comes_with_the_cursor_of_mine() {
+    let bed = Bed::start().await;
+    let a = bed.create("a").await;
+    let page: Value = bed.get("/v1/events?mine").send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"][0]["generationId"], a.as_str());
+    let cursor = page["cursor"].as_str().unwrap().to_owned();
+    // Made and ended while nobody looked.
+    let b = bed.create("b").await;
+    bed.append(&b, 1, 1, Some(EventType::Complete)).await;
+    let page: Value = bed.get(&format!("/v1/events?mine&after={cursor}")).send().await.unwrap().json().await.unwrap();
+    let events = page["events"].as_array().unwrap();
+    let seen: Vec<_> =
+        events.iter().map(|e| (e["generationId"].as_str().unwrap(), e["sequence"].as_u64().unwrap())).collect();
+    assert_eq!(seen, [(b.as_str(), 1), (b.as_str(), 2)]);
+}
+
+#[tokio::test]
+async fn a_long_poll_waits_for_what_comes_and_says_when_nothing_did() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    let path = format!("/v1/generations/{generation}/events?after=1");
+    let poll = async {
+        let answer = bed.get(&path).header("prefer", "wait=20").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let write = async {
+        // Not before the poll waits.
+        while bed.gateway.hub().watched() == 0 {
+            tokio::task::yield_now().await;
+        }
+        bed.append(&generation, 1, 1, None).await;
+    };
+    let (page, ()) = tokio::join!(poll, write);
+    assert_eq!(page["events"][0]["sequence"], 2);
+
+    let path = format!("/v1/generations/{generation}/events?after=2");
+    let page: Value = bed.get(&path).header("prefer", "wait=1").send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"], serde_json::json!([]));
+    assert!(page["position"].as_str().unwrap().ends_with(":2"));
+    assert_eq!(bed.gateway.hub().watched(), 0);
+}
+
+#[tokio::test]
+async fn since_passes_over_what_is_older() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    bed.append(&generation, 1, 3, None).await;
+    let events = format!("/v1/generations/{generation}/events");
+    let all: Value = bed.get(&format!("{events}?since=0")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(all["events"].as_array().unwrap().len(), 4);
+    let later = crate::bed::now().0 + 60_000;
+    let none: Value = bed.get(&format!("{events}?since={later}")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(none["events"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_hint_has_no_id_and_a_picture_is_announced_and_fetched() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    let mut stream = Stream::open(bed.get(&format!("/v1/generations/{generation}/events?frames"))).await;
+    assert!(stream.next().await.unwrap().id.is_some());
+
+    let mut status = store::conformance::sample::event(&generation, "hint");
+    status.sequence = protocol::Sequence(1);
+    status.message = "Waiting in queue (position 3)".to_owned();
+    bed.bus.publish(bus::Signal::Hint(Hint::new(status, Tick(1)).into()));
+    let hint = stream.next().await.unwrap();
+    assert_eq!((hint.id, &hint.data["ephemeral"]), (None, &true.into()));
+
+    bed.bus.publish(bus::Signal::Frame(picture(&generation, 7).into()));
+    let announced = stream.next().await.unwrap();
+    assert_eq!((announced.name.as_deref(), &announced.data["index"]), (Some("frame"), &7.into()));
+    let path = format!("/v1/generations/{generation}/frames/latest");
+    let fetched = bed.get(&path).send().await.unwrap();
+    assert_eq!(fetched.headers()["content-type"], "image/webp");
+    assert_eq!(fetched.headers()["x-content-type-options"], "nosniff");
+    let tag = fetched.headers()["etag"].clone();
+    assert!(fetched.bytes().await.unwrap().starts_with(b"RIFF"));
+    let again = bed.get(&path).header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(again.status(), 304);
+}
+
+fn picture(generation: &GenerationId, index: u32) -> bus::Frame {
+    let header = Header {
+        format: Format::Webp,
+        flags: 0,
+        fence: Fence(1),
+        index: FrameIndex(index),
+        total: 48,
+        revision: Revision(0),
+        pts_micros: 0,
+        width: 854,
+        height: 480,
+        generation: Some(generation.clone()),
+    };
+    let mut bytes = Vec::new();
+    header.write(&mut bytes);
+    let picture_at = bytes.len();
+    bytes.extend_from_slice(b"RIFF\x10\0\0\0WEBPVP8 ");
+    bus::Frame { generation: generation.clone(), header, bytes: bytes.into(), picture_at }
+}
+
+#[tokio::test]
+async fn the_first_dialects_status_and_health_have_their_exact_keys() {
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    bed.append(&generation, 1, 1, Some(EventType::Complete)).await;
+    let status = bed.get(&format!("/api/generations/{generation}/status")).send().await.unwrap();
+    assert_eq!(status.headers()["cache-control"], "no-store");
+    let status: Value = status.json().await.unwrap();
+    assert_eq!(status["generationId"], generation.as_str());
+    assert_eq!(status["userId"], "user_456");
+    let link = status["metadata"]["videoUrl"].as_str().unwrap();
+    assert!(
+        link.starts_with(&format!("https://films.example/v1/generations/{generation}/artifacts/film.mp4?")),
+        "{link}"
+    );
+
+    let mut socket = bed.live().await;
+    say(&mut socket, &format!(r#"{{"type":"subscribe","generationId":"{}"}}"#, bed.create("b").await)).await;
+    hear(&mut socket).await;
+    let health: Value = bed.get("/health").send().await.unwrap().json().await.unwrap();
+    let keys: Vec<_> = health.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["connections", "status", "subscriptions", "uptime"]);
+    assert_eq!(health["status"], "healthy");
+    assert_eq!((&health["connections"], &health["subscriptions"]), (&1.into(), &1.into()));
+    assert!(health["uptime"].is_f64());
+}

@@ -1,0 +1,34 @@
+//! `rushes serve`: a server for others, until a signal.
+
+use clap::Args;
+use server::{Mode, Options};
+
+use super::wide_runtime;
+use crate::{fault::Fault, settings::Settings, signals::Signals};
+
+/// Needs a secret (JWT_SECRET, or `secret_file`); workers connect with `rushes worker`. The first SIGTERM or Ctrl-C drains,
+/// the second ends at once.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<(), Fault> {
+        let config = self.settings.load(Mode::Serve)?.config;
+        server::start_log(&config.log);
+        wide_runtime()?.block_on(async {
+            let signals = Signals::listen()?;
+            let options = Options { mode: Mode::Serve, in_process_worker: None };
+            let running = server::start(config, options).await?;
+            for warning in running.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            println!("rushes {} listens on {}", env!("CARGO_PKG_VERSION"), running.address());
+            signals.stop().cancelled().await;
+            running.stop().await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,388 @@
+//! The one table of options. What is read, checked, printed and documented is made from it and from nothing else.
+
+use std::{path::PathBuf, time::Duration};
+
+use access::{Secret, origin::Origins};
+use protocol::{Durability, limits};
+
+use super::{
+    Allowed, Config, LogFormat,
+    value::{
+        boolean, bytes_within, duration_within, list, listen, network, number_within, quoted, quoted_list, shown,
+        shown_bytes,
+    },
+};
+
+/// One option.
+pub struct Setting {
+    /// As in the file, with its section: `log.level`.
+    pub key: &'static str,
+    /// What it takes, with its bound.
+    pub takes: &'static str,
+    /// What it does, in a sentence or two.
+    pub doc: &'static str,
+    /// First version that has it.
+    pub since: &'static str,
+    /// A variable that others set already.
+    pub environment_alias: Option<&'static str>,
+    /// Never shown.
+    pub secret: bool,
+    pub(super) read: fn(&mut Config, &str) -> Result<(), String>,
+    /// As TOML; `None` where nothing is set.
+    pub(super) show: fn(&Config) -> Option<String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Setting {
+    /// Its variable: `log.level` is `RUSHES_LOG_LEVEL`.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("RUSHES_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Its flag: `log.level` is `--log-level`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace(['.', '_'], "-"))
+    }
+}
+
+/// The option with this key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Ten years: longer means for ever, and `off` says that.
+const RETENTION_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// Every option; those outside a section first, as TOML wants them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        takes: "an address and a port; port 0 takes a free one",
+        doc: "Where to listen. `WS_PORT` changes the port alone.",
+        since: "0.1.0",
+        environment_alias: Some("WS_PORT"),
+        secret: false,
+        read: |config, text| {
+            // A bare number comes from `WS_PORT`, or from somebody who means the same.
+            match text.parse::<u16>() {
+                Ok(port) => config.listen.set_port(port),
+                Err(_) => config.listen = listen(text)?,
+            }
+            Ok(())
+        },
+        show: |config| Some(quoted(&config.listen.to_string())),
+    },
+    Setting {
+        key: "data",
+        takes: "a folder; made when it is missing",
+        doc: "Everything that is kept lies below: the database, artifacts, uploads.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.data = path(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&config.data.to_string_lossy())),
+    },
+    Setting {
+        key: "public_url",
+        takes: "an http or https address without query",
+        doc: "Under which address clients reach the server. Links to films are absolute below it; without it they are paths.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.public_url = Some(public_url(text)?);
+            Ok(())
+        },
+        show: |config| config.public_url.as_deref().map(quoted),
+    },
+    Setting {
+        key: "secret",
+        takes: "text, 32 bytes or more",
+        doc: "Signs and checks every token. The same on all nodes; whoever knows it is everybody. Prefer `secret_file`.",
+        since: "0.1.0",
+        environment_alias: Some("JWT_SECRET"),
+        secret: true,
+        read: |config, text| {
+            config.secret = Some(Secret::new(text).map_err(|_| "the secret is empty".to_owned())?);
+            Ok(())
+        },
+        show: |config| config.secret.as_ref().map(|_| quoted("(hidden)")),
+    },
+    Setting {
+        key: "secret_file",
+        takes: "a file; white space at its end does not count",
+        doc: "Where the secret is read from instead, as container platforms mount it.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.secret_file = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.secret_file.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Setting {
+        key: "allowed_origins",
+        takes: "a list of origins such as https://app.example, or * alone",
+        doc: "Which web pages may talk to the server. Any, while every request carries a token; the server's own pages always may.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            let entries: Vec<String> = list(text).map(str::to_owned).collect();
+            let origins = Origins::parse(&entries).map_err(|error| error.to_string())?;
+            config.allowed_origins = Allowed { entries, origins };
+            Ok(())
+        },
+        show: |config| Some(quoted_list(&config.allowed_origins.entries)),
+    },
+    Setting {
+        key: "trusted_proxies",
+        takes: "a list of addresses or networks",
+        doc: "Proxies in front that speak TLS. With one, plain text between it and the server is fine.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.trusted_proxies = list(text).map(network).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+        show: |config| Some(quoted_list(&config.trusted_proxies)),
+    },
+    Setting {
+        key: "insecure",
+        takes: "true or false",
+        doc: "Serves plain text on an address that others can reach. Tokens and films can be read on the way.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.insecure = boolean(text)?;
+            Ok(())
+        },
+        show: |config| Some(config.insecure.to_string()),
+    },
+    Setting {
+        key: "durability",
+        takes: "strict, relaxed or relay",
+        doc: "What events of the pipeline `video` wait for: `strict` the disk, before anybody sees them; `relaxed` the commit, so that a power cut may take back the last moments; `relay` is strict at stage edges and does not store progress between them.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.durability = durability(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(durability_word(config.durability))),
+    },
+    Setting {
+        key: "worker_pipelines",
+        takes: "true or false",
+        doc: "May workers register pipelines of their own? `demo` allows it.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.worker_pipelines = boolean(text)?;
+            Ok(())
+        },
+        show: |config| Some(config.worker_pipelines.to_string()),
+    },
+    Setting {
+        key: "external_stall",
+        takes: "from 1s to 7d",
+        doc: "A generation of pipeline `external` whose producer is silent for so long has failed.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.external_stall = duration_within(text, SECOND, 7 * DAY)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown(config.external_stall))),
+    },
+    Setting {
+        key: "drain",
+        takes: "from 0s to 1h",
+        doc: "How long a stopping server waits for its connections before it closes them.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.drain = duration_within(text, Duration::ZERO, HOUR)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown(config.drain))),
+    },
+    Setting {
+        key: "log.format",
+        takes: "pretty or json",
+        doc: "Lines for a terminal, or one JSON object a line for programs.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.log.format = match text {
+                "pretty" => LogFormat::Pretty,
+                "json" => LogFormat::Json,
+                _ => return Err("write pretty or json".to_owned()),
+            };
+            Ok(())
+        },
+        show: |config| {
+            Some(quoted(match config.log.format {
+                LogFormat::Pretty => "pretty",
+                LogFormat::Json => "json",
+            }))
+        },
+    },
+    Setting {
+        key: "log.level",
+        takes: "error, warn, info, debug or trace, or directives such as info,rushes_gateway=debug",
+        doc: "What is logged. Prompts, tokens and pictures never are.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            crate::log::filter(text)?;
+            text.clone_into(&mut config.log.level);
+            Ok(())
+        },
+        show: |config| Some(quoted(&config.log.level)),
+    },
+    Setting {
+        key: "retention.events",
+        takes: "from 1m to 3650d, or off",
+        doc: "Finished generations and their events are removed after so long.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.retention.events = retention(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&retention_word(config.retention.events))),
+    },
+    Setting {
+        key: "retention.artifacts",
+        takes: "from 1m to 3650d, or off",
+        doc: "Films and other files of finished generations are removed after so long; their events stay.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.retention.artifacts = retention(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&retention_word(config.retention.artifacts))),
+    },
+    Setting {
+        key: "limits.unfinished_per_owner",
+        takes: "from 1 to 1000000",
+        doc: "Unfinished generations of one owner; one more answers 429 `queue_full`.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.unfinished_per_owner = number_within(text, 1, 1_000_000)?;
+            Ok(())
+        },
+        show: |config| Some(config.limits.unfinished_per_owner.to_string()),
+    },
+    Setting {
+        key: "limits.artifact_bytes",
+        takes: "from 1KiB to 4GiB",
+        doc: "Largest artifact or upload; a larger one answers 413 `too_large`.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.artifact_bytes = bytes_within(text, 1024, limits::ARTIFACT_BYTES_MAX)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown_bytes(config.limits.artifact_bytes))),
+    },
+    Setting {
+        key: "lease.silence",
+        takes: "from 5s to 10m",
+        doc: "A worker that says nothing for so long on an open socket has lost its runs. It speaks every 2 s.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.lease.silence = duration_within(text, 5 * SECOND, 10 * MINUTE)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown(config.lease.silence))),
+    },
+    Setting {
+        key: "lease.after_close",
+        takes: "from 1s to 10m",
+        doc: "A worker that is not back so long after its socket closed has lost its runs.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.lease.after_close = duration_within(text, SECOND, 10 * MINUTE)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown(config.lease.after_close))),
+    },
+];
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("write a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let rule = || "write an address such as https://films.example".to_owned();
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(rule)?;
+    let uri: http::Uri = text.parse().map_err(|_| rule())?;
+    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
+    if rest.is_empty() || rest.contains('#') || !plain {
+        return Err(rule());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "strict" => Ok(Durability::Strict),
+        "relaxed" => Ok(Durability::Relaxed),
+        "relay" => Ok(Durability::Relay),
+        _ => Err("write strict, relaxed or relay".to_owned()),
+    }
+}
+
+const fn durability_word(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Strict => "strict",
+        Durability::Relaxed => "relaxed",
+        Durability::Relay => "relay",
+    }
+}
+
+fn retention(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    duration_within(text, MINUTE, RETENTION_MAX).map(Some).map_err(|rule| format!("{rule}, or off"))
+}
+
+fn retention_word(retention: Option<Duration>) -> String {
+    retention.map_or_else(|| "off".to_owned(), shown)
+}

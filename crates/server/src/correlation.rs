@@ -1,0 +1,93 @@
+//! One id for everything a request causes: taken from `x-correlation-id` or made, echoed on the answer, and written
+//! into every log line of the request.
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, request::Parts};
+use protocol::CausalId;
+use tracing::Instrument as _;
+
+use crate::{clock::Now, problem::Failure, random::random};
+
+/// The header, in both directions.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// The id of the request at hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Correlation(pub(crate) CausalId);
+
+/// Takes the header if it is a usable id. Anything else is replaced, not refused: it is the client's note, not a command.
+fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
+    value?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Correlates, opens the request's span, and turns a panic of a handler into an answer.
+pub(crate) async fn correlate(State(now): State<Now>, mut request: Request, next: Next) -> Response {
+    let id = taken(request.headers().get(&HEADER)).unwrap_or_else(|| CausalId::generate(now(), random()));
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let span = tracing::info_span!("request", method = %request.method(), route, correlation = %id);
+    request.extensions_mut().insert(Correlation(id.clone()));
+    let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let mut response =
+        answer.unwrap_or_else(|panic| span.in_scope(|| Failure::internal(said(&*panic)).into_response()));
+    if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+/// What a panic said; the hook has printed where it was.
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a handler panicked")
+}
+
+impl<S: Sync> FromRequestParts<S> for Correlation {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Failure::internal("a route outside the correlation layer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware::from_fn_with_state, routing::get};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn broken() {
+        panic!("the film is on fire");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_says_nothing_of_itself() {
+        let router = Router::new().route("/", get(broken)).layer(from_fn_with_state(crate::clock::system(), correlate));
+        let request = Request::builder().header(HEADER, "order-7").body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()[&HEADER], "order-7");
+        let text = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("\"internal\"") && !text.contains("fire"), "{text}");
+    }
+
+    #[test]
+    fn a_usable_id_is_taken_and_anything_else_is_not() {
+        let value = |text: &'static str| HeaderValue::from_static(text);
+        assert_eq!(taken(Some(&value("abc-1"))).unwrap().as_str(), "abc-1");
+        assert_eq!(taken(None), None);
+        assert_eq!(taken(Some(&value(""))), None);
+        assert_eq!(taken(Some(&HeaderValue::from_bytes(b"\xff").unwrap())), None);
+        assert_eq!(taken(Some(&HeaderValue::from_str(&"x".repeat(129)).unwrap())), None);
+    }
+}

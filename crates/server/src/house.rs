@@ -1,0 +1,399 @@
+//! The wiring: opens the store, starts the parts in order, listens, and takes them down in the reverse order.
+//!
+//! ```text
+//! house/folder.rs     the data folder and the demo's own secret
+//! house/listener.rs   the socket, and what keeps it from being opened
+//! house/serve.rs      connections: accepted, bounded in time, drained
+//! ```
+//! Signals are the binary's: it calls [`Running::stop`].
+
+mod folder;
+mod listener;
+mod serve;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use access::{Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
+use axum::{
+    Router, middleware,
+    response::{IntoResponse as _, Response},
+};
+use bus::{Bus, Local, Signal};
+use gateway::{Gateway, GatewayOptions, encode::Encoder};
+use orchestrator::{Handle, Pipelines};
+use protocol::{Event, Pipeline, Problem, TenantId, UserId, WorkerId};
+use store::{OnCommit, Store, StoreError, StoredEvent, sqlite};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    blobs::Blobs,
+    clock::{self, System},
+    config::{Config, ConfigError, Mode, Warning},
+    correlation,
+    metrics::{self, Listeners, Metrics, Work},
+    random::random,
+    retention::Sweeper,
+    surface::{Parts, Surface, no_such_method, no_such_path},
+};
+
+/// Who a request without a token is in the demo.
+const GUEST: &str = "demo";
+
+/// A socket outlives its token so long, in milliseconds: clients of the first dialect cannot renew one without a gap.
+const EXPIRY_GRACE_MS: u64 = 30_000;
+
+/// Reads of the store at once. Live events come from memory; these serve lists, pages and catching up.
+const READERS: usize = 4;
+
+/// How the server is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For others, or for oneself.
+    pub mode: Mode,
+    /// The worker that lives in this process, if any: leases it held before are given back at once.
+    pub in_process_worker: Option<WorkerId>,
+}
+
+/// Why a server did not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not do. Change it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be listened on.
+    #[error("{advice}")]
+    Listen {
+        /// What is wrong, and what to do.
+        advice: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("data folder {}", folder.display())]
+    Folder {
+        /// Which one.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database cannot be opened; the text says what was found and what to do.
+    #[error(transparent)]
+    Open(#[from] sqlite::OpenError),
+    /// The database was opened and cannot be read.
+    #[error("reading the leases of the last run")]
+    Read(#[from] StoreError),
+    /// A configured pipeline is refused.
+    #[error("{0}")]
+    Pipeline(Box<Problem>),
+}
+
+/// A server that answers. Dropped without [`Running::stop`], it is abandoned, as by a crash.
+pub struct Running {
+    address: SocketAddr,
+    url: String,
+    warnings: Vec<Warning>,
+    doors: Arc<Doors>,
+    orchestrator: Arc<Handle>,
+    store: Arc<dyn Store>,
+    drain: Duration,
+    lifetimes: Lifetimes,
+}
+
+/// What stops when.
+#[derive(Default)]
+struct Lifetimes {
+    /// First: no new connection, no new stream; what is under way ends.
+    ears_stop: CancellationToken,
+    ears: TaskTracker,
+    /// Connections that did not end in time are dropped.
+    abandon: CancellationToken,
+    /// Then: nothing is decided any more, what was decided is written.
+    hands_stop: CancellationToken,
+    hands: TaskTracker,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Where it listens, with the port it was given when it asked for any.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients on this machine, or behind the public address, reach it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the operator should know, though it started.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Mints tokens, for the worker in this process.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// Who works on what.
+    #[must_use]
+    pub const fn orchestrator(&self) -> &Arc<Handle> {
+        &self.orchestrator
+    }
+
+    /// Stops in order: no new work, connections end or are dropped after the configured drain, decisions are written, the
+    /// store is closed.
+    pub async fn stop(self) {
+        let Lifetimes { ears_stop, ears, abandon, hands_stop, hands } = self.lifetimes;
+        ears_stop.cancel();
+        ears.close();
+        if tokio::time::timeout(self.drain, ears.wait()).await.is_err() {
+            tracing::warn!(connections = ears.len(), "connections dropped after the drain");
+            abandon.cancel();
+            ears.wait().await;
+        }
+        hands_stop.cancel();
+        hands.close();
+        hands.wait().await;
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// [`StartError`] says what to change.
+pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
+    let warnings = config.check(options.mode)?;
+    raise_descriptor_limit();
+    let (listener, address) = listener::listen(config.listen)?;
+    folder::make(&config.data)?;
+    let bus: Arc<dyn Bus> = Arc::new(Local::default());
+    let store = open_store(&config, Arc::clone(&bus)).await?;
+    let secret = secret(&config, options.mode)?;
+    let blobs = Blobs::open(&config.data, config.limits.artifact_bytes)
+        .map_err(|source| StartError::Folder { folder: config.data.clone(), source })?;
+    let lifetimes = Lifetimes::default();
+    let orchestrator = start_orchestrator(&config, &options, &store, &bus, &lifetimes).await?;
+    // The demo's links are for its own machine; a server without a public address writes paths.
+    let public_url =
+        config.public_url.clone().or_else(|| (options.mode == Mode::Demo).then(|| format!("http://{address}")));
+    let house = House { config: &config, mode: options.mode, secret, public_url, store, bus, blobs, orchestrator };
+    let doors = Arc::new(Doors::new(&house.secret));
+    let gateway = house.gateway(&doors, &lifetimes);
+    let metrics = Arc::new(Metrics::new());
+    metrics.watch(Box::new(Listeners(Arc::clone(&gateway))));
+    metrics.watch(Box::new(Work(Arc::clone(&house.orchestrator))));
+    house.start_sweeper(&metrics, &lifetimes);
+    let router = router(&house.surface(&doors, &metrics, &lifetimes), gateway, metrics);
+    serve_on(listener, router, &lifetimes);
+    let url = house.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    tracing::info!(%address, data = %config.data.display(), durability = ?config.durability, "listening");
+    let House { store, orchestrator, .. } = house;
+    Ok(Running { address, url, warnings, doors, orchestrator, store, drain: config.drain, lifetimes })
+}
+
+/// The parts while they are put together.
+struct House<'a> {
+    config: &'a Config,
+    mode: Mode,
+    secret: Secret,
+    public_url: Option<String>,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    blobs: Blobs,
+    orchestrator: Arc<Handle>,
+}
+
+impl House<'_> {
+    fn guest(&self) -> Option<Identity> {
+        let user = UserId::new(GUEST).expect("a literal user id is valid");
+        let guest = Identity {
+            user,
+            tenant: TenantId::fallback(),
+            role: Role::Operator,
+            scope: Scope::Everything,
+            expires_at: None,
+        };
+        (self.mode == Mode::Demo).then_some(guest)
+    }
+
+    fn links(&self) -> Links {
+        Links::new(&self.secret, self.public_url.clone())
+    }
+
+    fn gateway(&self, doors: &Arc<Doors>, lifetimes: &Lifetimes) -> Arc<Gateway> {
+        Gateway::start(GatewayOptions {
+            doors: Arc::clone(doors),
+            guest: self.guest(),
+            links: self.links(),
+            history: Arc::clone(&self.store) as Arc<dyn store::History>,
+            bus: Arc::clone(&self.bus),
+            commands: Arc::clone(&self.orchestrator) as Arc<dyn gateway::Commands>,
+            workers: Arc::clone(&self.orchestrator) as Arc<dyn gateway::Workers>,
+            clock: clock::system(),
+            random: Arc::new(random),
+            origins: match self.mode {
+                Mode::Demo => OriginPolicy::Loopback,
+                Mode::Serve => OriginPolicy::Allow(self.config.allowed_origins.origins.clone()),
+            },
+            expiry_grace_ms: Some(EXPIRY_GRACE_MS),
+            home: Some(Arc::new(home)),
+            tracker: lifetimes.ears.clone(),
+            stop: lifetimes.ears_stop.clone(),
+        })
+    }
+
+    fn surface(&self, doors: &Arc<Doors>, metrics: &Arc<Metrics>, lifetimes: &Lifetimes) -> Surface {
+        Surface::new(Parts {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            orchestrator: Arc::clone(&self.orchestrator),
+            doors: Arc::clone(doors),
+            links: Arc::new(self.links()),
+            encoder: Arc::new(Encoder::new(self.store.epoch(), self.links())),
+            blobs: self.blobs.clone(),
+            now: clock::system(),
+            metrics: Arc::clone(metrics),
+            public_url: self.public_url.clone(),
+            guest: self.guest(),
+            draining: lifetimes.ears_stop.clone(),
+        })
+    }
+
+    fn start_sweeper(&self, metrics: &Arc<Metrics>, lifetimes: &Lifetimes) {
+        let sweeper = Sweeper {
+            store: Arc::clone(&self.store),
+            blobs: self.blobs.clone(),
+            bus: Arc::clone(&self.bus),
+            now: clock::system(),
+            metrics: Arc::clone(metrics),
+            retention: self.config.retention,
+        };
+        lifetimes.hands.spawn(sweeper.run(lifetimes.hands_stop.clone()));
+    }
+}
+
+/// Every route, with what lies over all of them.
+fn router(surface: &Surface, gateway: Arc<Gateway>, metrics: Arc<Metrics>) -> Router {
+    let now = surface.now.clone();
+    gateway::routes(Arc::clone(&gateway))
+        .merge(surface.routes())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(metrics, metrics::measure))
+        .layer(middleware::from_fn_with_state(gateway, gateway::guard))
+        .layer(middleware::from_fn_with_state(now, correlation::correlate))
+}
+
+/// What a person sees who opens the address in a browser.
+fn home(_: &http::HeaderMap) -> Response {
+    concat!("Rushes ", env!("CARGO_PKG_VERSION"), "\n\n/openapi.json  the API\n/health        how it is\n")
+        .into_response()
+}
+
+fn serve_on(listener: TcpListener, router: Router, lifetimes: &Lifetimes) {
+    let connections = serve::Connections {
+        router,
+        tracker: lifetimes.ears.clone(),
+        stop: lifetimes.ears_stop.clone(),
+        abandon: lifetimes.abandon.clone(),
+    };
+    lifetimes.ears.spawn(connections.accept(listener));
+}
+
+fn secret(config: &Config, mode: Mode) -> Result<Secret, StartError> {
+    match (config.read_secret()?, mode) {
+        (Some(secret), _) => Ok(secret),
+        (None, Mode::Demo) => folder::own_secret(&config.data),
+        (None, Mode::Serve) => unreachable!("a server without a secret does not pass its check"),
+    }
+}
+
+async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>, StartError> {
+    let on_commit: OnCommit = Arc::new(move |events| {
+        for batch in by_generation(events) {
+            bus.publish(Signal::Events(batch));
+        }
+    });
+    let options = sqlite::Options {
+        folder: config.data.clone(),
+        now: clock::now(),
+        random: random(),
+        on_commit,
+        readers: READERS,
+    };
+    let folder = config.data.clone();
+    let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(options)).await;
+    let store = opened.map_err(|error| StartError::Folder { folder, source: io::Error::other(error) })??;
+    Ok(Arc::new(store))
+}
+
+/// One batch for each generation, each in the order of its events.
+fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Event]>> {
+    let mut sorted: Vec<&StoredEvent> = events.iter().collect();
+    // Stable: the events of one generation keep their order.
+    sorted.sort_by(|a, b| a.event.generation_id.cmp(&b.event.generation_id));
+    let same = |a: &&StoredEvent, b: &&StoredEvent| a.event.generation_id == b.event.generation_id;
+    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| stored.event.clone()).collect()).collect()
+}
+
+async fn start_orchestrator(
+    config: &Config,
+    options: &Options,
+    store: &Arc<dyn Store>,
+    bus: &Arc<dyn Bus>,
+    lifetimes: &Lifetimes,
+) -> Result<Arc<Handle>, StartError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let handle = orchestrator::start(orchestrator::Options {
+        config: orchestrator::Config {
+            in_process_worker: options.in_process_worker.clone(),
+            worker_pipelines: config.worker_pipelines,
+            lease_silence_ms: ms(config.lease.silence),
+            lease_after_close_ms: ms(config.lease.after_close),
+            external_stall_ms: ms(config.external_stall),
+            ..orchestrator::Config::default()
+        },
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+        clock: Arc::new(System),
+        random: Box::new(|| u64::from_le_bytes(random())),
+        pipelines: Arc::new(pipelines(config)?),
+        unfinished_per_owner_max: config.limits.unfinished_per_owner,
+        tracker: lifetimes.hands.clone(),
+        stop: lifetimes.hands_stop.clone(),
+    })
+    .await?;
+    Ok(Arc::new(handle))
+}
+
+/// The built-in pipelines and the configured ones.
+fn pipelines(config: &Config) -> Result<Pipelines, StartError> {
+    let pipelines = Pipelines::default();
+    let video = Pipeline { durability: config.durability, ..Pipeline::video() };
+    for pipeline in [video, Pipeline::external()].into_iter().chain(config.pipelines.iter().cloned()) {
+        pipelines.register(pipeline).map_err(|problem| StartError::Pipeline(Box::new(problem)))?;
+    }
+    Ok(pipelines)
+}
+
+/// A socket is a descriptor; the limit many systems start with is 1,024.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) => tracing::debug!(limit, "descriptors"),
+        Err(error) => tracing::warn!(%error, "descriptor limit not raised"),
+    }
+}

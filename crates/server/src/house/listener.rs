@@ -1,0 +1,47 @@
+//! The listening socket.
+
+use std::{io, net::SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::StartError;
+
+/// Connections that wait to be accepted: after a restart all clients come back at once.
+const BACKLOG: i32 = 4_096;
+
+/// Listens on `address`, and says on which port.
+pub(super) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    open(address).map_err(|source| StartError::Listen { advice: advice(address, &source), source })
+}
+
+fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of the last run that still wait for their end must not keep the next one from starting.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+fn advice(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "{address} is in use: stop what listens on port {}, or choose another with `--listen`",
+                address.port()
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is no address of this machine: choose one with `--listen`", address.ip())
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("port {} needs rights this process does not have: choose another with `--listen`", address.port())
+        }
+        _ => format!("cannot listen on {address}: choose another address with `--listen`"),
+    }
+}

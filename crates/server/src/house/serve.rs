@@ -1,0 +1,112 @@
+//! Connections: accepted one by one, each in a task of its own, none of them for ever silent.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+
+/// A request's head must arrive within so long: honest clients send it in one packet, and who trickles it holds a descriptor.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait before accepting again when there are no descriptors left: some connection ends meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// HTTP/2 streams of one connection at once: a page of thumbnails, twice.
+const STREAMS_MAX: u32 = 256;
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pub(super) router: Router,
+    pub(super) tracker: TaskTracker,
+    pub(super) stop: CancellationToken,
+    pub(super) abandon: CancellationToken,
+}
+
+impl Connections {
+    /// Accepts until stopped.
+    pub(super) async fn accept(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                accepted = listener.accept() => accepted, // Cancel-safe.
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    self.tracker.spawn(self.clone().serve(stream));
+                }
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connections are not accepted for a moment");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it ends, is taken over by a WebSocket, or the server stops.
+    async fn serve(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection without nodelay");
+        }
+        let spoke = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&spoke);
+        let router = self.router.map_request(move |request: Request<Incoming>| {
+            heard.store(true, Relaxed);
+            request.map(axum::body::Body::new)
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut connection = std::pin::pin!(connection);
+        // The builder waits without a bound to learn which HTTP is spoken.
+        let mut silence = std::pin::pin!(tokio::time::sleep(HEAD_TIMEOUT));
+        let (mut stopping, mut listening) = (false, true);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = self.abandon.cancelled() => return,
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = silence.as_mut(), if listening => {
+                    listening = false;
+                    if !spoke.load(Relaxed) {
+                        return;
+                    }
+                }
+                ended = connection.as_mut() => break ended,
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "connection ended early");
+        }
+    }
+}
+
+/// Errors that belong to the connection which was about to be accepted, not to the listener.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,161 @@
+//! Old work goes, files included; young and unfinished work stays.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::body::Body;
+use bus::{Listener, Local};
+use parking_lot::Mutex;
+use protocol::{
+    ArtifactName, Attempt, CommandId, Durability, Event, EventType, GenerationId, Metadata, Sequence, State, Status,
+    Timestamp,
+};
+use store::{Change, NewEvent, Row, sqlite};
+
+use super::*;
+
+const DAY_MS: u64 = 86_400_000;
+const BORN: u64 = 1_000 * DAY_MS;
+
+/// Hears which generations were deleted.
+#[derive(Default)]
+struct Deleted(Mutex<Vec<GenerationId>>);
+
+impl Listener for Deleted {
+    fn hear(&self, signal: &Signal) {
+        if let Signal::Deleted(generation) = signal {
+            self.0.lock().push(generation.clone());
+        }
+    }
+}
+
+struct Bed {
+    sweeper: Sweeper,
+    deleted: Arc<Deleted>,
+    time: Arc<AtomicU64>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = sqlite::Options {
+            folder: folder.path().to_owned(),
+            now: Timestamp(BORN),
+            random: [1; 6],
+            on_commit: Arc::new(|_| {}),
+            readers: 1,
+        };
+        let (deleted, bus) = (Arc::new(Deleted::default()), Local::default());
+        bus.listen(Arc::clone(&deleted) as Arc<dyn Listener>);
+        let time = Arc::new(AtomicU64::new(BORN));
+        let hand = Arc::clone(&time);
+        let days = |n: u64| Some(Duration::from_millis(n * DAY_MS));
+        let sweeper = Sweeper {
+            store: Arc::new(sqlite::Sqlite::open(options).unwrap()),
+            blobs: Blobs::open(folder.path(), 1_000).unwrap(),
+            bus: Arc::new(bus),
+            now: Arc::new(move || Timestamp(hand.load(Relaxed))),
+            metrics: Arc::new(Metrics::new()),
+            retention: Retention { events: days(30), artifacts: days(7) },
+        };
+        Self { sweeper, deleted, time, _folder: folder }
+    }
+
+    /// A generation with one file; its hash.
+    async fn generation(&self, id: &str, state: State) -> String {
+        let generation: GenerationId = id.parse().unwrap();
+        let (kind, status) = match state {
+            State::Complete => (EventType::Complete, Status::Complete),
+            _ => (EventType::Queued, Status::Queued),
+        };
+        let event = Event {
+            event_id: "c.0".parse().unwrap(),
+            generation_id: generation.clone(),
+            tenant_id: "default".parse().unwrap(),
+            user_id: "ada".parse().unwrap(),
+            causal_id: "c".parse().unwrap(),
+            sequence: Sequence(0),
+            attempt: Attempt(1),
+            kind,
+            state,
+            stage: None,
+            status,
+            progress: 0.0,
+            message: String::new(),
+            metadata: Metadata::new(),
+            timestamp: Timestamp(BORN),
+        };
+        let row = Row {
+            owner: event.user_id.clone(),
+            tenant: event.tenant_id.clone(),
+            state,
+            pipeline: "video@1".to_owned(),
+            snapshot: Vec::new(),
+            created_at: Timestamp(BORN),
+            updated_at: Timestamp(BORN),
+            queue: None,
+            lease: None,
+        };
+        let change = Change {
+            generation: generation.clone(),
+            command: CommandId::new("c").unwrap(),
+            expected: Sequence(0),
+            events: vec![NewEvent { event, fact: Vec::new() }],
+            row: Some(row),
+            claim: None,
+            charge: None,
+            durability: Durability::Relaxed,
+        };
+        self.sweeper.store.commit(vec![change]).await.pop().unwrap().unwrap();
+        let received = self.sweeper.blobs.receive(Body::from(id.to_owned())).await.unwrap();
+        let artifact = store::Artifact {
+            name: ArtifactName::new("film.mp4").unwrap(),
+            size: received.size,
+            sha256: received.sha256.clone(),
+            at: Timestamp(BORN),
+        };
+        let sha256 = artifact.sha256.clone();
+        let pin = received.keep().await.unwrap();
+        self.sweeper.store.put_artifact(&generation, artifact).await.unwrap();
+        drop(pin);
+        sha256
+    }
+
+    async fn days_later(&self, days: u64) {
+        self.time.store(BORN + days * DAY_MS, Relaxed);
+        while self.sweeper.batch().await.unwrap() > 0 {}
+    }
+
+    async fn has_file(&self, sha256: &str) -> bool {
+        self.sweeper.blobs.read(sha256).await.unwrap().is_some()
+    }
+
+    async fn has(&self, id: &str) -> bool {
+        self.sweeper.store.get(&id.parse().unwrap()).await.unwrap().is_some()
+    }
+}
+
+#[tokio::test]
+async fn files_go_first_then_events_and_unfinished_work_stays() {
+    let bed = Bed::open();
+    let done = bed.generation("gen_done", State::Complete).await;
+    let waiting = bed.generation("gen_waiting", State::Queued).await;
+    bed.days_later(6).await;
+    assert!(bed.has_file(&done).await);
+    bed.days_later(8).await;
+    assert!(!bed.has_file(&done).await && bed.has("gen_done").await);
+    assert!(bed.deleted.0.lock().is_empty());
+    bed.days_later(31).await;
+    assert!(!bed.has("gen_done").await);
+    assert_eq!(*bed.deleted.0.lock(), ["gen_done".parse().unwrap()]);
+    assert!(bed.has("gen_waiting").await && bed.has_file(&waiting).await);
+}
+
+#[tokio::test]
+async fn nothing_goes_where_retention_is_off() {
+    let mut bed = Bed::open();
+    bed.sweeper.retention = Retention { events: None, artifacts: None };
+    let done = bed.generation("gen_done", State::Complete).await;
+    bed.days_later(10_000).await;
+    assert!(bed.has("gen_done").await && bed.has_file(&done).await);
+}

@@ -1,0 +1,10 @@
+//! The server over the wire: real store, real orchestrator, real sockets on loopback.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod artifacts;
+mod bed;
+mod disk;
+mod generations;
+mod operate;
+mod start;
+mod submit;

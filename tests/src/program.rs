@@ -1,0 +1,213 @@
+//! The program as processes: servers and workers, started, killed and started again.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+};
+
+use access::{Doors, Role, Secret};
+use anyhow::{Context, Result, bail};
+use protocol::{TenantId, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+
+/// The secret of all test servers: 32 bytes and more, so that nothing warns.
+pub const SECRET: &str = "a secret of the tests, long enough to be one";
+/// The year 2100: no test token expires by itself.
+const FAR: Timestamp = Timestamp(4_102_444_800_000);
+
+/// Where the built program stands: beside the test binaries.
+///
+/// # Panics
+/// When it was not built; `scripts/test` builds it first.
+#[must_use]
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("test binaries stand in target/<profile>/deps");
+    let program = folder.join("rushes");
+    assert!(program.exists(), "{} is missing: run `cargo build` first", program.display());
+    program
+}
+
+/// A token for `user`, as the backend of a product would mint it.
+#[must_use]
+pub fn token(user: &str, role: Role) -> String {
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    let user = user.parse().expect("test users are valid ids");
+    Doors::new(&secret).mint(&user, &TenantId::fallback(), role, FAR)
+}
+
+/// A process that dies with its owner.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) {
+        // Already dead is dead enough.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// `rushes serve` on a port and folder of its own.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Server {
+    /// Starts one with the defaults.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further environment variables.
+    pub fn start_with(environment: &[(&str, &str)]) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (process, url) = spawn(folder.path(), "127.0.0.1:0", &environment)?;
+        Ok(Self { process, url, folder, environment })
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends it without a word, as a power cut of the process would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Its process id, for a look at its memory.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Starts it again on the same address and folder.
+    pub fn start_again(&mut self) -> Result<()> {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let (process, url) = spawn(self.folder.path(), &address, &self.environment)?;
+        assert_eq!(url, self.url);
+        self.process = process;
+        Ok(())
+    }
+
+    /// Asks it to stop as an init system would, and waits until it did.
+    pub fn terminate(&mut self) -> Result<std::process::ExitStatus> {
+        let pid = self.pid().to_string();
+        anyhow::ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
+        Ok(self.process.0.wait()?)
+    }
+
+    /// A request with `user`'s token.
+    pub async fn request(&self, method: &str, path: &str, user: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        self.request_as(method, path, &token(user, Role::User), body).await
+    }
+
+    /// A request with a token.
+    pub async fn request_as(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        let mut request = reqwest::Client::new()
+            .request(method.parse()?, format!("{}{path}", self.url))
+            .bearer_auth(token)
+            .timeout(PATIENCE);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| format!("{method} {path}"))?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Submits a film that takes a second or two, and answers its id.
+    pub async fn submit(&self, user: &str) -> Result<String> {
+        let film = json!({"prompt": "a quiet mountain lake at sunset",
+            "params": {"width": 320, "height": 180, "fps": 12, "seconds": 1, "seed": 7}});
+        self.submit_this(user, &film).await
+    }
+
+    /// Submits anything.
+    pub async fn submit_this(&self, user: &str, body: &Value) -> Result<String> {
+        let (status, answer) = self.request("POST", "/v1/generations", user, Some(body)).await?;
+        anyhow::ensure!(status == 201, "{status} {answer}");
+        Ok(answer["generation"]["id"].as_str().context("an id")?.to_owned())
+    }
+}
+
+fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Result<(Process, String)> {
+    let mut child = Command::new(program())
+        .args(["serve", "--listen", listen, "--data"])
+        .arg(folder)
+        .env("JWT_SECRET", SECRET)
+        .envs(environment.iter().map(|(k, v)| (k, v)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context("starting the server")?;
+    let lines = lines_of(child.stdout.take().context("stdout")?);
+    let process = Process(child);
+    let mut seen = String::new();
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+        if let Some(at) = line.find("http://127.0.0.1:") {
+            let url = line[at..].split(|c: char| c.is_whitespace() || c == '"' || c == ',').next().unwrap_or_default();
+            return Ok((process, url.trim_end_matches('/').to_owned()));
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    bail!("the server did not say where it listens; it said: {seen}")
+}
+
+/// Reads a pipe to its end on a thread of its own, so that the process never waits for us.
+fn lines_of(pipe: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (tx, rx) = mpsc::sync_channel(4_096);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            // Nobody listens once the address is known; the pipe is emptied all the same.
+            let _ = tx.try_send(line);
+        }
+    });
+    rx
+}
+
+/// `rushes worker`, the reference renderer.
+#[derive(Debug)]
+pub struct Worker(Process);
+
+impl Worker {
+    /// Starts one and does not wait for it: the server offers when it is there.
+    pub fn start(server: &Server, name: &str) -> Result<Self> {
+        let child = Command::new(program())
+            .args(["worker", "--server", &server.url, "--name", name])
+            .env("RUSHES_TOKEN", token("worker", Role::Worker))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("starting a worker")?;
+        Ok(Self(Process(child)))
+    }
+
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        self.0.kill();
+    }
+}
