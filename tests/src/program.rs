@@ -156,6 +156,7 @@ fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Resul
         .args(["serve", "--listen", listen, "--data"])
         .arg(folder)
         .env("JWT_SECRET", SECRET)
+        .env("RUSHES_LOG_LEVEL", "warn")
         .envs(environment.iter().map(|(k, v)| (k, v)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -166,9 +167,9 @@ fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Resul
     let process = Process(child);
     let mut seen = String::new();
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
-        if let Some(at) = line.find("http://127.0.0.1:") {
-            let url = line[at..].split(|c: char| c.is_whitespace() || c == '"' || c == ',').next().unwrap_or_default();
-            return Ok((process, url.trim_end_matches('/').to_owned()));
+        if let Some(at) = line.find("127.0.0.1:") {
+            let address = line[at..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap_or_default();
+            return Ok((process, format!("http://{address}")));
         }
         seen.push_str(&line);
         seen.push('\n');

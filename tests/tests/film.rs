@@ -2,8 +2,11 @@
 
 use access::Role;
 use anyhow::{Context, Result};
-use rushes_tests::{Server, Watcher, Worker, program::token, rounds, watch};
+use rushes_tests::{Server, Watcher, Worker, program::token, watch};
 use serde_json::Value;
+
+/// Deaths per test, each at another moment.
+const ROUNDS: usize = 20;
 
 /// All transports see the same events, dense from 1, each once.
 async fn watch_all(server: &Server, id: &str) -> Result<Vec<Value>> {
@@ -61,7 +64,7 @@ async fn every_transport_sees_the_same_history_and_the_film_is_one() -> Result<(
 async fn killing_the_server_in_the_middle_burns_no_attempt() -> Result<()> {
     let mut server = Server::start()?;
     let _worker = Worker::start(&server, "w1")?;
-    for round in 0..rounds(5, 20) {
+    for round in 0..ROUNDS {
         let id = server.submit("ada").await?;
         let url = server.url.clone();
         let watchers = {
@@ -88,7 +91,7 @@ async fn killing_the_server_in_the_middle_burns_no_attempt() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_worker_lets_another_finish() -> Result<()> {
     let server = Server::start_with(&[("RUSHES_LEASE_AFTER_CLOSE", "1s")])?;
-    for round in 0..rounds(4, 20) {
+    for round in 0..ROUNDS {
         let mut first = Worker::start(&server, &format!("first-{round}"))?;
         let id = server.submit("ada").await?;
         until_sequence(&server, &id, 2 + (round as u64 * 3) % 8).await?;

@@ -1,17 +1,27 @@
 //! Request bodies: bounded, JSON, and refused with a sentence that names the place and the field.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use protocol::{ErrorCode, limits};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use crate::problem::{Answer, Failure};
 
+/// A JSON body must be there after so long: 128 KiB at the speed of a poor mobile connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Reads a whole body of bounded size.
 pub(crate) async fn read(body: Body) -> Answer<Bytes> {
-    match Limited::new(body, limits::BODY_BYTES_MAX).collect().await {
+    let whole = Limited::new(body, limits::BODY_BYTES_MAX).collect();
+    let Ok(read) = timeout(BODY_TIMEOUT, whole).await else {
+        return Err(Failure::new(ErrorCode::InvalidRequest, "the body did not come to its end", "send it again"));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(
             ErrorCode::TooLarge,

@@ -1,5 +1,7 @@
 //! The client against scripted servers on real sockets: resuming a watch, resuming a download, reading errors.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use std::time::Duration;
 
 use axum::{Router, http::StatusCode, routing::get};

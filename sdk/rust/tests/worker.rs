@@ -1,5 +1,7 @@
 //! The worker against a scripted server on a real socket: what it says, and what it says again.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};

@@ -166,14 +166,14 @@ impl Subscription {
                 let Some(newest) = self.watch.tail().newest() else { return Want::State };
                 self.send_state(&newest, node, out, now);
             }
+            if self.has_reached_the_head_it_asked_for() {
+                self.say_subscribed(node, out, now);
+            }
             let looked = self.send_from_tail(node, out, now);
             if self.has_sent_the_end() {
                 self.say_subscribed(node, out, now);
                 out.push(say::message(&ServerMessage::Done { generation_id: self.generation().clone() }, now));
                 return Want::Over;
-            }
-            if self.cursor.after >= self.until {
-                self.say_subscribed(node, out, now);
             }
             match looked {
                 Looked::Sent => {}
@@ -196,6 +196,11 @@ impl Subscription {
                 Looked::Next(Next::Send { .. } | Next::ReadLog { .. }) => return Want::Nothing,
             }
         }
+    }
+
+    /// Is it time for `subscribed`? What came after `subscribe` comes after it.
+    fn has_reached_the_head_it_asked_for(&self) -> bool {
+        !self.said_subscribed && self.cursor.after >= self.until
     }
 
     const fn may_send(&self) -> bool {
@@ -229,7 +234,7 @@ impl Subscription {
                     return Looked::Next(next);
                 }
                 self.send(event, previous, node, out, now);
-                if out.is_full() || event.event().kind.is_terminal() {
+                if out.is_full() || event.event().kind.is_terminal() || self.has_reached_the_head_it_asked_for() {
                     return Looked::Sent;
                 }
             }
@@ -265,6 +270,9 @@ impl Subscription {
             any = true;
             if event.event().kind.is_terminal() {
                 break;
+            }
+            if self.has_reached_the_head_it_asked_for() {
+                return true;
             }
         }
         *slot = None;

@@ -102,33 +102,35 @@ impl Connection {
         }
     }
 
-    /// One round: answers, then writing, then reading. Says whether anything moved.
+    /// One round: answers, then writing, then reading, then what that needs. Says whether anything moved.
     fn round(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
         self.session.tick(now, self.outbox.is_empty() && self.session.is_silent());
-        let answered = self.poll_need(cx, now);
+        let answered = self.poll_answer(cx, now);
         // Taken before gathering: whoever calls from here on wakes the task once more.
         self.wake.take(cx);
         let wrote = self.write(cx, now)?;
         let read = self.read(cx, now)?;
-        Ok(answered || wrote || read)
+        // Last: gathering and reading are where needs come from, and nothing else would wake the task for them.
+        let asked = self.ask(now);
+        Ok(answered || wrote || read || asked)
     }
 
-    fn poll_need(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
-        let mut moved = false;
-        if let Some(need) = &mut self.need
-            && let Poll::Ready(answer) = need.as_mut().poll(cx)
-        {
-            self.need = None;
-            self.session.answer(answer, now);
-            moved = true;
+    fn poll_answer(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let Some(need) = &mut self.need else { return false };
+        let Poll::Ready(answer) = need.as_mut().poll(cx) else { return false };
+        self.need = None;
+        self.session.answer(answer, now);
+        true
+    }
+
+    /// Begins what the session needs next. It is polled by the next round.
+    fn ask(&mut self, now: Timestamp) -> bool {
+        if self.need.is_some() {
+            return false;
         }
-        if self.need.is_none()
-            && let Some(need) = self.session.need(now)
-        {
-            self.need = Some(Box::pin(Arc::clone(&self.gateway).fulfil(need)));
-            moved = true;
-        }
-        moved
+        let Some(need) = self.session.need(now) else { return false };
+        self.need = Some(Box::pin(Arc::clone(&self.gateway).fulfil(need)));
+        true
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {

@@ -68,6 +68,7 @@ pub(super) async fn follow(
     let screen = Screen::open();
     let mut watch = client.watch(id, after);
     let mut last = None;
+    let mut away = false;
     loop {
         let update = tokio::select! {
             biased;
@@ -92,10 +93,12 @@ pub(super) async fn follow(
                 last = Some(*event);
             }
             Some(Ok(Update::Hint(hint))) => screen.hint(&hint.status),
-            Some(Ok(Update::Reconnecting { why, .. })) => {
-                screen.note(&format!("connection lost ({why}); reconnecting"))
+            // Said once, however many tries it takes.
+            Some(Ok(Update::Reconnecting { why, .. })) if !std::mem::replace(&mut away, true) => {
+                screen.note(&format!("connection lost ({why}); reconnecting"));
             }
-            Some(Ok(Update::Live | Update::Frame { .. })) => {}
+            Some(Ok(Update::Live)) if std::mem::take(&mut away) => screen.note("connected again; nothing was missed"),
+            Some(Ok(Update::Live | Update::Reconnecting { .. } | Update::Frame { .. })) => {}
         }
     }
     screen.close();

@@ -39,6 +39,10 @@ pub(super) struct Life<H> {
     leases: HashMap<Id, LeaseId>,
     heartbeat: Duration,
     heartbeat_at: Instant,
+    /// The server greeted on the connection that is open, or was open last.
+    connected: bool,
+    /// No connection was tried yet.
+    first: bool,
     /// When handlers that have not stopped are given up, and when everything is.
     drain: Option<(Instant, Instant)>,
 }
@@ -58,6 +62,8 @@ impl<H: Handler> Life<H> {
             leases: HashMap::new(),
             heartbeat: Duration::from_millis(limits::HEARTBEAT_MS),
             heartbeat_at: Instant::now(),
+            connected: false,
+            first: true,
             drain: None,
         }
     }
@@ -152,7 +158,14 @@ impl<H: Handler> Life<H> {
                 }
             }
             Event::Down(why) => {
-                tracing::warn!(server = %self.settings.address, why, runs = self.desk.working(), "not connected");
+                let runs = self.desk.working();
+                // Said once for people, however many tries it takes.
+                if std::mem::take(&mut self.connected) || self.first {
+                    self.first = false;
+                    tracing::warn!(server = %self.settings.address, why, runs, "not connected; trying again");
+                } else {
+                    tracing::debug!(server = %self.settings.address, why, runs, "not connected");
+                }
                 self.desk.disconnected();
             }
             Event::Refused(why) => return Err(WorkerError::TokenRefused(why)),
@@ -182,6 +195,7 @@ impl<H: Handler> Life<H> {
         match todo {
             Todo::Welcomed { heartbeat } => {
                 self.line.good();
+                self.connected = true;
                 self.heartbeat = heartbeat;
                 self.heartbeat_at = Instant::now() + heartbeat;
                 tracing::info!(server = %self.settings.address, worker = %self.settings.name, "connected");
