@@ -1,12 +1,32 @@
-//! The bed of the black-box tests: the real program as processes, and watchers that know only the wire.
+//! The bed of the black-box tests: the real program as processes, and clients that know only the wire.
 //!
 //! Nothing here uses the parts of the server: what is tested is what is shipped. Processes listen on ports the system
 //! picks, keep their data in temporary folders and die with the test.
+//!
+//! ```text
+//! program.rs   servers, workers and other commands as processes
+//! reply.rs     an HTTP answer, and what every refusal must say
+//! socket.rs    a WebSocket client
+//! raw.rs       a WebSocket as bytes, for those that break the rules
+//! watch.rs     watchers that come back
+//! puppet.rs    a worker whose every message the test says
+//! clients.rs   clients in other languages
+//! small.rs     a disk that is soon full
+//! ```
 
+pub mod clients;
 pub mod program;
+pub mod puppet;
+pub mod raw;
+pub mod reply;
+pub mod small;
+pub mod socket;
 pub mod watch;
 
 pub use program::{Server, Worker, program};
+pub use puppet::Puppet;
+pub use reply::Reply;
+pub use socket::{Heard, Socket};
 pub use watch::{Event, Watcher};
 
 /// Longer than anything takes on a loaded machine with two cores; reaching it is a failure, never a wait.

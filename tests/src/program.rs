@@ -18,7 +18,7 @@ use crate::PATIENCE;
 /// The secret of all test servers: 32 bytes and more, so that nothing warns.
 pub const SECRET: &str = "a secret of the tests, long enough to be one";
 /// The year 2100: no test token expires by itself.
-const FAR: Timestamp = Timestamp(4_102_444_800_000);
+pub const FAR: Timestamp = Timestamp(4_102_444_800_000);
 
 /// Where the built program stands: beside the test binaries.
 ///
@@ -36,9 +36,22 @@ pub fn program() -> PathBuf {
 /// A token for `user`, as the backend of a product would mint it.
 #[must_use]
 pub fn token(user: &str, role: Role) -> String {
-    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    token_of(SECRET, user, role, FAR)
+}
+
+/// The same, signed with another secret, or until another time.
+#[must_use]
+pub fn token_of(secret: &str, user: &str, role: Role, expires_at: Timestamp) -> String {
+    let secret = Secret::new(secret).expect("the secret is not empty");
     let user = user.parse().expect("test users are valid ids");
-    Doors::new(&secret).mint(&user, &TenantId::fallback(), role, FAR)
+    Doors::new(&secret).mint(&user, &TenantId::fallback(), role, expires_at)
+}
+
+/// A token with any claims, signed with the secret of the test servers.
+#[must_use]
+pub fn signed(claims: &Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).expect("JSON is signed")
 }
 
 /// A process that dies with its owner.
@@ -65,8 +78,10 @@ pub struct Server {
     process: Process,
     /// `http://127.0.0.1:port`.
     pub url: String,
-    folder: TempDir,
+    data: PathBuf,
     environment: Vec<(String, String)>,
+    /// Removes the data folder with the server, where it is a temporary one.
+    _temporary: Option<TempDir>,
 }
 
 impl Server {
@@ -78,15 +93,21 @@ impl Server {
     /// Starts one with further environment variables.
     pub fn start_with(environment: &[(&str, &str)]) -> Result<Self> {
         let folder = TempDir::new()?;
+        let server = Self::start_in(folder.path(), environment)?;
+        Ok(Self { _temporary: Some(folder), ..server })
+    }
+
+    /// Starts one on a data folder that outlives it.
+    pub fn start_in(data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (process, url) = spawn(folder.path(), "127.0.0.1:0", &environment)?;
-        Ok(Self { process, url, folder, environment })
+        let (process, url) = spawn(data, "127.0.0.1:0", &environment)?;
+        Ok(Self { process, url, data: data.to_owned(), environment, _temporary: None })
     }
 
     /// The data folder.
     #[must_use]
     pub fn data(&self) -> &Path {
-        self.folder.path()
+        &self.data
     }
 
     /// Ends it without a word, as a power cut of the process would.
@@ -103,7 +124,7 @@ impl Server {
     /// Starts it again on the same address and folder.
     pub fn start_again(&mut self) -> Result<()> {
         let address = self.url.trim_start_matches("http://").to_owned();
-        let (process, url) = spawn(self.folder.path(), &address, &self.environment)?;
+        let (process, url) = spawn(&self.data, &address, &self.environment)?;
         assert_eq!(url, self.url);
         self.process = process;
         Ok(())
@@ -114,6 +135,21 @@ impl Server {
         let pid = self.pid().to_string();
         anyhow::ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
         Ok(self.process.0.wait()?)
+    }
+
+    /// A bare request, to be sent with [`crate::Reply::of`].
+    pub fn http(&self, method: &str, path: &str) -> Result<reqwest::RequestBuilder> {
+        Ok(reqwest::Client::new().request(method.parse()?, format!("{}{path}", self.url)))
+    }
+
+    /// A counter or gauge of `/metrics`, the sum of all its series; 0 while there is none.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let text = crate::Reply::of(self.http("GET", "/metrics")?).await?.text();
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>())
+        });
+        Ok(values.sum::<Result<_, _>>()?)
     }
 
     /// A request with `user`'s token.
@@ -149,6 +185,32 @@ impl Server {
         anyhow::ensure!(status == 201, "{status} {answer}");
         Ok(answer["generation"]["id"].as_str().context("an id")?.to_owned())
     }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// What it said, on both pipes.
+    pub said: String,
+}
+
+/// Runs the program to its end, in an environment of these variables and nothing of ours.
+///
+/// # Errors
+/// When it does not end, which a command that must be refused would not.
+pub async fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Ended> {
+    let running = tokio::process::Command::new(program())
+        .args(args)
+        .env_remove("JWT_SECRET")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, running).await.with_context(|| format!("{args:?} does not end"))??;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok(Ended { code: output.status.code().unwrap_or(-1), said })
 }
 
 fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Result<(Process, String)> {

@@ -227,10 +227,14 @@ impl Session {
         }
     }
 
-    /// When [`Self::tick`] and [`Self::gather`] want to be called at the latest.
+    /// When [`Self::tick`] and [`Self::gather`] want to be called at the latest. While something gathered has not left
+    /// (`flushed` is false) no frame can go, and none is waited for.
     #[must_use]
-    pub fn deadline(&self) -> Timestamp {
-        let frames = self.subscriptions.iter().filter_map(|s| s.lane.as_ref()?.deadline(&s.watch));
+    pub fn deadline(&self, flushed: bool) -> Timestamp {
+        let frames = self.subscriptions.iter().filter_map(|subscription| {
+            let may_go = flushed && subscription.is_served();
+            subscription.lane.as_ref()?.deadline(&subscription.watch, may_go)
+        });
         let expiry = self.expiry();
         frames.chain(expiry).chain(self.retry_at).fold(self.life.deadline(self.identity.is_some()), Timestamp::min)
     }

@@ -108,7 +108,8 @@ fn is_public_id(text: &str) -> bool {
 }
 
 fn is_lease_id(text: &str) -> bool {
-    text.len() <= limits::LEASE_ID_BYTES_MAX && text.split('-').all(|part| part.is_empty() || is_public_id(part))
+    (1..=limits::LEASE_ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn is_file_name(text: &str) -> bool {

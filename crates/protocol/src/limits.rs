@@ -27,16 +27,16 @@ pub const ARTIFACTS_MAX: usize = 64;
 pub const EVENTS_PER_GENERATION_MAX: u64 = 100_000;
 /// Most events a page holds: 256 events are about 100 KB, two reads of the log's cache.
 pub const PAGE_EVENTS_MAX: usize = 256;
-/// Most generations a list page holds.
+/// Most generations a list page holds: 200 snapshots without files are about 200 KB.
 pub const PAGE_GENERATIONS_MAX: usize = 200;
 
 /// Most events a tail keeps in memory per generation; older ones are read from the log.
 pub const TAIL_EVENTS_MAX: usize = 256;
-/// Most bytes of events a tail keeps in memory per generation.
+/// Most bytes of events a tail keeps in memory per generation: 256 events of 1 KB, as a page holds.
 pub const TAIL_EVENTS_BYTES_MAX: usize = 256 * 1024;
 /// Most preview frames a tail keeps: the player starts at 5 to 10.
 pub const TAIL_FRAMES_MAX: usize = 16;
-/// Most bytes of preview frames a tail keeps.
+/// Most bytes of preview frames a tail keeps: 16 frames of 480p with room, or four of the largest.
 pub const TAIL_FRAMES_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes gathered into one write: the socket buffer of a default Linux.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
@@ -55,62 +55,60 @@ pub const MESSAGE_BYTES_WORKER_MAX: usize = 512 * 1024;
 /// Largest inline checkpoint, in bytes of JSON; larger ones are artifacts.
 pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
 
-/// A socket that has not authenticated by then is told so and closed with 4001, in milliseconds.
+/// A socket that has not authenticated by then is told so and closed with 4001, in milliseconds: the first dialect's own.
 pub const AUTHENTICATION_TIMEOUT_MS: u64 = 10_000;
-/// Between two server pings, in milliseconds.
+/// Between two server pings, in milliseconds: the first dialect's own, and below the idle timeouts of common proxies.
 pub const PING_INTERVAL_MS: u64 = 30_000;
-/// A socket whose last sign of life is older is dropped, in milliseconds.
-pub const PONG_AGE_MAX_MS: u64 = 45_000;
 /// Subscriptions and unsubscriptions per minute and connection; beyond it an `error` answers.
 pub const SUBSCRIBES_PER_MINUTE: u32 = 300;
-/// Subscriptions and unsubscriptions a connection may make at once.
+/// Subscriptions and unsubscriptions a connection may make at once: a page of thumbnails, there and away again.
 pub const SUBSCRIBES_BURST: u32 = 120;
 /// Most subscriptions one connection holds: a page of thumbnails, twice.
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 512;
 /// Longest `Prefer: wait`, in seconds: below the idle timeouts of common proxies (30 s and up).
 pub const LONG_POLL_WAIT_MAX_S: u64 = 25;
-/// Between two comment lines on a silent SSE stream, in milliseconds.
+/// Between two comment lines on a silent SSE stream, in milliseconds: half the shortest idle timeout of common proxies.
 pub const SSE_KEEP_ALIVE_MS: u64 = 15_000;
-/// A watcher whose socket takes nothing for so long is disconnected, in milliseconds.
+/// A watcher whose socket takes nothing for so long is disconnected, in milliseconds: longer than a tunnel or a change of network.
 pub const WATCHER_STALL_MAX_MS: u64 = 60_000;
 
 /// An external producer silent for so long has failed, in milliseconds: five times the longest stage of the documents.
 pub const EXTERNAL_STALL_MS: u64 = 600_000;
 
-/// Between two worker heartbeats, in milliseconds.
+/// Between two worker heartbeats, in milliseconds: two may be lost within the capacity window.
 pub const HEARTBEAT_MS: u64 = 2_000;
 /// A worker silent for so long gets no offers, in milliseconds: the third document's lease window.
 pub const CAPACITY_WINDOW_MS: u64 = 5_000;
-/// A lease silent for so long is lost, in milliseconds.
+/// A lease silent for so long is lost, in milliseconds: 15 heartbeats, longer than a garbage collection or a model that loads.
 pub const LEASE_SILENCE_MAX_MS: u64 = 30_000;
 /// A lease whose worker's socket closed is lost after so long, in milliseconds: a living worker is back within a second or two.
 pub const LEASE_AFTER_CLOSE_MS: u64 = 10_000;
-/// An offer that is neither accepted nor declined by then is withdrawn, in milliseconds.
+/// An offer that is neither accepted nor declined by then is withdrawn, in milliseconds: as long as a silent worker counts as able.
 pub const OFFER_TIMEOUT_MS: u64 = 5_000;
-/// A run whose inputs are in one worker's memory is offered only to it for so long, in milliseconds.
+/// A run whose inputs are in one worker's memory is offered only to it for so long, in milliseconds: one heartbeat.
 pub const AFFINITY_MS: u64 = 2_000;
-/// A worker that was told to cancel has so long before its lease is revoked, in milliseconds.
+/// A worker that was told to cancel has so long before its lease is revoked, in milliseconds: a few steps of a model.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
 /// Offers a worker may get between two heartbeats: the third document's `maxTokensPerWorker`.
 pub const TOKENS_MAX: u32 = 10;
-/// Most slots a worker may claim in one pool.
+/// Most slots a worker may claim in one pool: more than the cores of one machine that runs a stage on each.
 pub const SLOTS_MAX: u32 = 256;
 /// Progress of one lease is written at most so often, in milliseconds; what comes between replaces what waits.
 pub const PROGRESS_INTERVAL_MS: u64 = 100;
 /// First wait before a retry, in milliseconds; it doubles, with full jitter.
 pub const RETRY_BASE_MS: u64 = 200;
-/// Longest wait before a retry, in milliseconds.
+/// Longest wait before a retry, in milliseconds: beyond a minute people take it for stuck.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
-/// Retries of a stage after its first attempt.
+/// Retries of a stage after its first attempt: the third document's `maxRetries`.
 pub const RETRIES_DEFAULT: u32 = 3;
-/// Most stages of a pipeline.
+/// Most stages of a pipeline: six times the default one; a bar with more parts says nothing.
 pub const STAGES_MAX: usize = 32;
-/// A finished generation leaves memory after so long, in milliseconds.
+/// A finished generation leaves memory after so long, in milliseconds: whoever waited for it has looked by then.
 pub const FINISHED_IN_MEMORY_MS: u64 = 600_000;
 
-/// Most changes in one transaction of the embedded store.
+/// Most changes in one transaction of the embedded store: beyond it the fsync is no longer what costs.
 pub const BATCH_CHANGES_MAX: usize = 256;
-/// Most bytes of events in one transaction of the embedded store.
+/// Most bytes of events in one transaction of the embedded store: written in less time than the fsync takes.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Most changes waiting for the store's writer; beyond it callers wait.
 pub const COMMIT_QUEUE_MAX: usize = 4_096;

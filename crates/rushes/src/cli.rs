@@ -37,6 +37,8 @@ enum Command {
     Config(command::config::Config),
     /// Draw a film here, without any server
     Render(command::render::Render),
+    /// Measure a server of its own on this machine
+    Bench(command::bench::Bench),
 }
 
 impl Cli {
@@ -52,6 +54,7 @@ impl Cli {
             Command::Health(health) => health.run(),
             Command::Config(config) => config.run(),
             Command::Render(render) => render.run(),
+            Command::Bench(bench) => bench.run(),
         }
     }
 }

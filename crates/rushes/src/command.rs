@@ -1,5 +1,6 @@
 //! The subcommands, one file each, and the two runtimes they choose from.
 
+pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod generate;

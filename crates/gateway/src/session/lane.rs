@@ -74,13 +74,13 @@ impl Lane {
         Some(held.frame)
     }
 
-    /// When it wants to be asked again, if a frame waits for its time.
-    pub(super) fn deadline(&self, watch: &Watch) -> Option<Timestamp> {
+    /// When it wants to be asked again, if a frame waits for its time (and `may_go` otherwise), or for its last chance.
+    pub(super) fn deadline(&self, watch: &Watch, may_go: bool) -> Option<Timestamp> {
         let waits = watch.tail().look(|recent| recent.frames.after(self.seen, self.size()).is_some());
         match self.wish.delivery {
             _ if !waits => None,
             Delivery::All => self.waits_since.map(|since| since.plus(PROGRESS_MAX_MS)),
-            Delivery::Latest => (self.credit != Some(0)).then_some(self.due),
+            Delivery::Latest => (may_go && self.credit != Some(0)).then_some(self.due),
         }
     }
 

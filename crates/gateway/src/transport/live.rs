@@ -191,7 +191,7 @@ impl Connection {
 
     fn deadline(&self) -> Timestamp {
         let stuck = self.stuck_since.map(|since| since.plus(limits::WATCHER_STALL_MAX_MS));
-        let session = self.session.deadline();
+        let session = self.session.deadline(self.outbox.is_empty());
         stuck.map_or(session, |stuck| stuck.min(session))
     }
 

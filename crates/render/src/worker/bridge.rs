@@ -1,11 +1,13 @@
-//! What a stage tells its sink, as what a run says. Progress and previews go straight to the run, which never blocks;
-//! edges go to the task beside the film's thread.
+//! What a stage tells its sink, as what a run says. Progress and previews go straight to the run, which never blocks
+//! (but for a requester that plays every picture, whose pace is the film's); edges go to the task beside the film's thread.
+
+use std::time::{Duration, Instant};
 
 use sdk::{
     Picture, Run,
     protocol::{Metadata, StageName, frame},
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use crate::{Detail, Error, Film, Preview, PreviewDemand, Scene, Sink, Stage};
 
@@ -15,6 +17,9 @@ const FULL_WIDTH_MAX: u32 = 854;
 const TILE_WIDTH_MAX: u32 = 192;
 /// From 60 a second on, more than is drawn, every picture is meant.
 const EVERY_FPS: u32 = 60;
+
+/// 1 s: the longest pause for a requester that cannot follow; longer ones would look like a stall.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Something the film's thread tells its task.
 pub(super) enum Said {
@@ -30,11 +35,28 @@ pub(super) enum Said {
 pub(super) struct Bridge {
     run: Run,
     said: mpsc::Sender<Said>,
+    runtime: Handle,
+    /// Somebody plays every picture: none is dropped.
+    every: bool,
+    shown_at: Instant,
 }
 
 impl Bridge {
-    pub(super) const fn new(run: Run, said: mpsc::Sender<Said>) -> Self {
-        Self { run, said }
+    /// To be made on the runtime, and used on a thread outside it.
+    pub(super) fn new(run: Run, said: mpsc::Sender<Said>) -> Self {
+        Self { run, said, runtime: Handle::current(), every: false, shown_at: Instant::now() }
+    }
+
+    /// Shows a picture that must not be dropped, and stretches the time since the last one as asked.
+    fn show_each(&mut self, picture: Picture, webp: &[u8]) {
+        let pause = self.shown_at.elapsed().mul_f64((self.run.slow() - 1.0).clamp(0.0, 16.0)).min(PAUSE_MAX);
+        let run = &self.run;
+        self.runtime.block_on(async {
+            run.frame_when_ready(picture, webp).await;
+            // A pause that a cancellation cuts short.
+            let _ = timeout(pause, run.cancelled().cancelled()).await;
+        });
+        self.shown_at = Instant::now();
     }
 
     /// Tells the task; waits while too much is told. Nobody listens once the run is over.
@@ -62,7 +84,9 @@ impl Sink for Bridge {
     }
 
     fn wanted(&mut self) -> Option<PreviewDemand> {
-        demand(self.run.wanted(), self.run.slow())
+        let demand = demand(self.run.wanted(), self.run.slow());
+        self.every = demand.is_some_and(|demand| demand.every);
+        demand
     }
 
     fn preview(&mut self, preview: Preview) {
@@ -79,7 +103,11 @@ impl Sink for Bridge {
             width: preview.width,
             height: preview.height,
         };
-        self.run.frame(picture, &preview.webp);
+        if self.every {
+            self.show_each(picture, &preview.webp);
+        } else {
+            self.run.frame(picture, &preview.webp);
+        }
     }
 
     fn cancelled(&self) -> bool {
@@ -95,11 +123,10 @@ pub(super) fn demand(wanted: sdk::Wanted, slow: f64) -> Option<PreviewDemand> {
         (None, Some(tile)) => (tile, TILE_WIDTH_MAX),
         (None, None) => return None,
     };
-    let slowed = slow > 1.0;
     Some(PreviewDemand {
         max_fps: (f64::from(demand.max_fps.min(EVERY_FPS)) / slow.max(1.0)) as f32,
         max_width: demand.max_width.min(width_max),
-        every: demand.max_fps >= EVERY_FPS && !slowed,
+        every: demand.max_fps >= EVERY_FPS,
     })
 }
 

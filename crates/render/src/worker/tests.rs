@@ -52,7 +52,8 @@ fn without_a_seed_every_attempt_draws_the_same() {
 
 #[test]
 fn what_cannot_be_drawn_is_the_clients_fault() {
-    for input in [json!({"prompt": "x", "seed": -1}), json!({"prompt": "x", "fps": "fast"}), json!({"image": "upl_1"})] {
+    for input in [json!({"prompt": "x", "seed": -1}), json!({"prompt": "x", "fps": "fast"}), json!({"image": "upl_1"})]
+    {
         let failure = input::request(&offer(&[], input.clone()), 1).unwrap_err();
         assert_eq!(failure.kind, FailureKind::InvalidInput, "{input}");
     }

@@ -43,8 +43,8 @@ fn pool(text: &str) -> Result<(String, u32), String> {
 impl Worker {
     pub(crate) fn run(self) -> Result<(), Fault> {
         server::start_log(&settings::of_environment()?.log);
-        let folder =
-            self.scratch.unwrap_or_else(|| std::env::temp_dir().join(format!("rushes-{}", std::process::id())));
+        let own = self.scratch.is_none().then(|| std::env::temp_dir().join(format!("rushes-{}", std::process::id())));
+        let folder = self.scratch.or_else(|| own.clone()).unwrap_or_default();
         let slots = self.pools.iter().map(|(_, slots)| *slots as usize).sum();
         let mut builder = sdk::Worker::builder(&self.server, self.token).label("renderer", "reference");
         for (pool, slots) in self.pools {
@@ -55,10 +55,15 @@ impl Worker {
         }
         let worker = builder.build().map_err(|error| Fault::caused(Kind::Usage, &error))?;
         let reference = render::worker::Reference::new(folder, slots);
-        wide_runtime()?.block_on(async {
+        let ended = wide_runtime()?.block_on(async {
             let signals = Signals::listen()?;
             Ok(worker.run(signals.stop().clone(), reference).await?)
-        })
+        });
+        if let Some(own) = own {
+            // Each run cleaned up after itself; there may never have been one.
+            let _ = std::fs::remove_dir(own);
+        }
+        ended
     }
 }
 

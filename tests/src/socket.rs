@@ -1,0 +1,135 @@
+//! A WebSocket client that knows only the wire: says JSON, hears JSON, pictures and the end.
+
+use access::Role;
+use anyhow::{Context, Result, bail};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+
+use crate::{PATIENCE, program::token};
+
+/// What came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A message.
+    Message(Value),
+    /// A binary message.
+    Frame(Vec<u8>),
+    /// The end, with its code and reason.
+    Closed(u16, String),
+}
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Connects to `path` of the server at `url`, with `token` in a header where there is one.
+    ///
+    /// # Errors
+    /// When the server does not take the connection.
+    pub async fn open(url: &str, path: &str, token: Option<&str>) -> Result<Self> {
+        let mut request = format!("{}{path}", url.replacen("http", "ws", 1)).into_client_request()?;
+        if let Some(token) = token {
+            request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        }
+        let (socket, _) = timeout(PATIENCE, connect_async(request)).await??;
+        Ok(Self(socket))
+    }
+
+    /// A live socket that has authenticated as `user`.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn live(url: &str, user: &str) -> Result<Self> {
+        let mut socket = Self::open(url, "/v1/live", None).await?;
+        socket.say(&json!({"type": "authenticate", "token": token(user, Role::User)})).await?;
+        let answer = socket.message().await?;
+        anyhow::ensure!(answer["type"] == "authenticated", "{answer}");
+        Ok(socket)
+    }
+
+    /// Says a message.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn say(&mut self, message: &Value) -> Result<()> {
+        self.say_text(&message.to_string()).await
+    }
+
+    /// Says any text.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn say_text(&mut self, text: &str) -> Result<()> {
+        Ok(self.0.send(Message::text(text)).await?)
+    }
+
+    /// Says bytes.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn say_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.0.send(Message::binary(bytes.to_vec())).await?)
+    }
+
+    /// Whatever comes next. Pings are answered and not told.
+    ///
+    /// # Errors
+    /// When nothing comes in time, or the connection breaks without a close.
+    pub async fn hear(&mut self) -> Result<Heard> {
+        loop {
+            let next = timeout(PATIENCE, self.0.next()).await.context("silence")?;
+            return Ok(match next.context("the connection broke without a close")?? {
+                Message::Text(text) => Heard::Message(serde_json::from_str(&text)?),
+                Message::Binary(bytes) => Heard::Frame(bytes.to_vec()),
+                Message::Close(Some(close)) => Heard::Closed(close.code.into(), close.reason.to_string()),
+                Message::Close(None) => bail!("a close without a code"),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+            });
+        }
+    }
+
+    /// The next message, past any pictures.
+    ///
+    /// # Errors
+    /// When the connection ends instead.
+    pub async fn message(&mut self) -> Result<Value> {
+        loop {
+            match self.hear().await? {
+                Heard::Message(message) => return Ok(message),
+                Heard::Frame(_) => {}
+                Heard::Closed(code, reason) => bail!("closed: {code} {reason}"),
+            }
+        }
+    }
+
+    /// The next message of this type, past all others.
+    ///
+    /// # Errors
+    /// When the connection ends instead.
+    pub async fn until(&mut self, kind: &str) -> Result<Value> {
+        loop {
+            let message = self.message().await?;
+            if message["type"] == kind {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// The code and reason of the end, past everything before it.
+    ///
+    /// # Errors
+    /// When the connection breaks without one.
+    pub async fn closed(&mut self) -> Result<(u16, String)> {
+        loop {
+            if let Heard::Closed(code, reason) = self.hear().await? {
+                return Ok((code, reason));
+            }
+        }
+    }
+}
