@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::wide_runtime;
 use crate::{
     fault::{Fault, Kind},
-    reach,
     settings::Settings,
     signals::Signals,
 };
@@ -22,8 +21,6 @@ use crate::{
 const WORKER: &str = "demo-worker";
 /// A year: the process does not live as long.
 const WORKER_TOKEN_MS: u64 = 365 * 86_400_000;
-/// The token in the lines to try: a day, as long as somebody tries things.
-const USER_TOKEN_MS: u64 = 86_400_000;
 /// 5 s for the worker to connect to its own process; the demo goes on without.
 const WORKER_READY_MAX: Duration = Duration::from_secs(5);
 /// 10 ms between two looks at whether the worker is there.
@@ -150,7 +147,6 @@ impl Banner {
         for warning in running.warnings() {
             eprintln!("warning: {warning}");
         }
-        let token = mint(running, reach::DEMO_USER, Role::User, USER_TOKEN_MS);
         println!("rushes {}", env!("CARGO_PKG_VERSION"));
         println!("  address     {url}");
         println!("  data        {}", self.data);
@@ -158,17 +154,16 @@ impl Banner {
         println!("  workers     {workers} ready");
         println!();
         println!("Try, in another terminal:");
-        println!("  TOKEN={token}");
-        println!(
-            "  curl -s {url}/v1/generations -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \
-             -d '{{\"prompt\":\"golden sunset over a mountain lake\"}}'"
-        );
-        println!("  curl -s {url}/v1/generations?limit=1 -H \"Authorization: Bearer $TOKEN\"");
-        println!(
-            "  curl -N {url}/v1/generations/ID/events -H \"Authorization: Bearer $TOKEN\" -H 'Accept: text/event-stream'"
-        );
+        println!("  {} generate \"golden sunset over a mountain lake\" -o film.mp4", program());
+        println!("or, from this machine without any token:");
+        println!("  curl -s {url}/v1/generations -d '{{\"prompt\":\"golden sunset over a mountain lake\"}}'");
+        println!("  curl -sN '{url}/v1/events?mine' -H 'Accept: text/event-stream'");
         println!();
-        println!("Or: rushes generate \"golden sunset over a mountain lake\" -o film.mp4");
         println!("Ctrl-C stops; run again and unfinished work goes on.");
     }
+}
+
+/// This program, as it was called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "rushes".to_owned())
 }
