@@ -98,6 +98,7 @@ pub enum Ask {
 
 /// What the core is told.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an input lives for one call; the large one is a generation just read")]
 pub enum Input {
     /// A client asks.
     Ask {
@@ -345,7 +346,7 @@ impl Core {
         // A clock that jumps back must not make deadlines of the past.
         self.now = self.now.max(now);
         match input {
-            Input::Ask { ticket, generation, ask } => self.ask(ticket, generation, ask),
+            Input::Ask { ticket, generation, ask } => self.ask(ticket, &generation, ask),
             Input::Holds { ticket, generation, lease, bearer } => {
                 let holds = self.leases.get(&generation).is_some_and(|one| one.lease == lease && one.bearer == bearer);
                 self.effects.push(Effect::Answer { ticket, answer: Ok(Answer::Holds(holds)) });

@@ -7,7 +7,7 @@ use engine::{Action, Phase, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
     CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
-    UserId,
+    Timestamp, UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,
@@ -151,16 +151,6 @@ impl Handle {
     async fn create(&self, draft: Draft) -> Result<Submitted, Problem> {
         let now = self.clock.now();
         let generation = GenerationId::generate(now, random()?);
-        // The artifacts are named before the generation exists: a crash in between leaves rows that retention sweeps.
-        for (_, artifact) in &draft.kept {
-            let row = store::Artifact {
-                name: artifact.name.clone(),
-                size: artifact.size,
-                sha256: artifact.sha256.clone(),
-                at: now,
-            };
-            self.store.put_artifact(&generation, row).await.map_err(|error| store_problem(&error))?;
-        }
         let submit = engine::Submit {
             generation: generation.clone(),
             owner: draft.owner,
@@ -171,14 +161,35 @@ impl Handle {
             priority: draft.priority,
             client: draft.client,
             retry_of: draft.retry_of,
-            kept: draft.kept,
+            kept: draft.kept.clone(),
         };
         let command = CommandId::generate(now, random()?);
         let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim };
         match self.question(Box::new(Asked(generation, ask))).await? {
-            Answer::Generation { event, repeated, .. } => Ok(Submitted { event: *event, repeated }),
+            Answer::Generation { event, state, repeated } => {
+                if !state.is_terminal() {
+                    self.share(&event.generation_id, &draft.kept, now).await?;
+                }
+                Ok(Submitted { event: *event, repeated })
+            }
             Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
         }
+    }
+
+    /// Names the files of a retried generation under the new one, which must be there first. Whoever gets no answer asks
+    /// again with the same key, and then what is missing is named.
+    async fn share(
+        &self,
+        generation: &GenerationId,
+        kept: &[(StageName, Artifact)],
+        at: Timestamp,
+    ) -> Result<(), Problem> {
+        for (_, artifact) in kept {
+            let Artifact { name, size, sha256 } = artifact.clone();
+            let row = store::Artifact { name, size, sha256, at };
+            self.store.put_artifact(generation, row).await.map_err(|error| store_problem(&error))?;
+        }
+        Ok(())
     }
 
     async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {

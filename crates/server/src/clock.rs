@@ -1,6 +1,10 @@
 //! The system clock: the one place where the server asks what time it is.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 use protocol::Timestamp;
 
@@ -13,10 +17,20 @@ pub fn system() -> Now {
     Arc::new(now)
 }
 
-/// The time of the machine. A clock set before 1970 reads as 1970.
+/// The wall clock at the first look, and what has passed since by a clock nobody sets: a step of the wall clock, or a
+/// machine that slept, must not end every lease at once or stop every timer.
+static ANCHOR: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (wall(), Instant::now()));
+
+/// The time of the machine as it was at the start, and what has passed since.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
 pub fn now() -> Timestamp {
+    let (start, since) = &*ANCHOR;
+    start.plus(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A clock set before 1970 reads as 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+fn wall() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,7 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use engine::{Action, Event as Decided, Refusal, State};
 use protocol::{
-    CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, limits,
+    CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, UserId,
+    limits, live::close,
 };
 use store::{Claim, CommitError, Committed, Loaded, Queued, StoreError};
 
@@ -35,10 +36,16 @@ pub(super) struct Entry {
     known: bool,
     /// Something must come back before the next work is done.
     pause: Option<Pause>,
+    /// The store was full or away: no work before this.
+    held_until: Option<Timestamp>,
     waiting: VecDeque<Work>,
     flying: VecDeque<Flight>,
     /// A change was not applied: what was decided after it is decided again.
     stale: bool,
+    /// What is decided again, in its order, before all that waits.
+    again: VecDeque<Work>,
+    /// What the store holds is looked at although nobody waits: a lease may have begun or ended there.
+    reload: bool,
     recent: VecDeque<(CommandId, Sequence)>,
 }
 
@@ -47,7 +54,6 @@ enum Pause {
     Loading,
     Finding(Work, Refusal),
     Verifying(Work),
-    Until(Timestamp),
 }
 
 #[derive(Debug)]
@@ -76,8 +82,8 @@ pub(super) enum Task {
 pub(super) enum Then {
     /// A client waits.
     Answer(Ticket),
-    /// A worker waits for `ack` or `refused`.
-    Ack { session: SessionId, event_id: CommandId },
+    /// A worker waits for `ack` or `refused`, and came with the token of `bearer`.
+    Ack { session: SessionId, event_id: CommandId, bearer: UserId },
     /// An offer becomes a lease.
     Grant(OfferId),
     /// Nobody waits, and it must happen: repeated until the store takes it.
@@ -91,7 +97,16 @@ struct Flight {
     id: FlightId,
     work: Work,
     cargo: Cargo,
+    /// How the generation stood when this was decided: durable as soon as all that flew before has landed.
+    seen: Option<Seen>,
     result: Option<Result<Committed, CommitError>>,
+}
+
+/// A generation as an answer shows it.
+#[derive(Debug)]
+struct Seen {
+    state: Arc<State>,
+    latest: Event,
 }
 
 #[derive(Debug)]
@@ -107,7 +122,7 @@ enum Cargo {
 }
 
 impl Core {
-    pub(super) fn ask(&mut self, ticket: Ticket, generation: GenerationId, ask: Ask) {
+    pub(super) fn ask(&mut self, ticket: Ticket, generation: &GenerationId, ask: Ask) {
         let task = match ask {
             Ask::Submit { submit, command, claim } => {
                 // A fresh id is known to name nothing; the store would refuse it otherwise.
@@ -117,21 +132,32 @@ impl Core {
             Ask::Command(command) => Task::Decide { command, claim: None },
             Ask::Read => Task::Read { repeated: false },
         };
-        self.put(&generation, task, Then::Answer(ticket));
+        self.put(generation, task, Then::Answer(ticket));
     }
 
     /// Puts work on the desk and does what can be done.
     pub(super) fn put(&mut self, generation: &GenerationId, task: Task, then: Then) {
+        self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(IDLE_IN_MEMORY_MS));
         let entry = self.desk.entry(generation.clone()).or_default();
         let work = Work { task, then, verified: false };
         if entry.waiting.len() >= WAITING_MAX && !matches!(work.then, Then::Must) {
-            let busy =
-                Problem::new(ErrorCode::Unavailable, "too many commands wait for this generation").hint("repeat later");
-            self.conclude_failed(generation, work, &busy);
+            self.turn_away(generation, work);
             return;
         }
         entry.waiting.push_back(work);
         self.advance(generation);
+    }
+
+    /// Too much waits for one generation.
+    fn turn_away(&mut self, generation: &GenerationId, work: Work) {
+        if let Then::Ack { session, .. } = work.then {
+            // `refused` would be for ever. A worker that comes back says again what was not answered.
+            self.close(session, close::TRY_LATER, "too many messages wait for one generation");
+            return;
+        }
+        let busy =
+            Problem::new(ErrorCode::Unavailable, "too many commands wait for this generation").hint("repeat later");
+        self.conclude_failed(generation, work, &busy);
     }
 
     /// The state as last decided, if it is in memory.
@@ -157,6 +183,7 @@ impl Core {
             entry.latest = Some(latest);
         }
         entry.known = true;
+        entry.reload = false;
         let at = self.now.plus(IDLE_IN_MEMORY_MS);
         self.timers.arm(Timer::Evict(generation.clone()), at);
         Ok(())
@@ -175,8 +202,9 @@ impl Core {
             }),
             Err(error) => Err(store_problem(&error)),
         };
-        if let Err(problem) = placed {
-            self.hold_off(generation, &problem);
+        match placed {
+            Ok(()) => self.reconcile(generation),
+            Err(problem) => self.hold_off(generation, &problem),
         }
         self.advance(generation);
     }
@@ -184,10 +212,9 @@ impl Core {
     /// The store cannot be asked now: clients are told so, what must happen waits.
     fn hold_off(&mut self, generation: &GenerationId, problem: &Problem) {
         let Some(entry) = self.desk.get_mut(generation) else { return };
-        let until = self.now.plus(STORE_RETRY_MS);
-        entry.pause = Some(Pause::Until(until));
-        self.timers.arm(Timer::Desk(generation.clone()), until);
-        for work in std::mem::take(&mut entry.waiting) {
+        let waiting = std::mem::take(&mut entry.waiting);
+        self.hold(generation);
+        for work in waiting {
             if must_happen(&work.then) {
                 if let Some(entry) = self.desk.get_mut(generation) {
                     entry.waiting.push_back(work);
@@ -198,25 +225,36 @@ impl Core {
         }
     }
 
+    fn hold(&mut self, generation: &GenerationId) {
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        let until = self.now.plus(STORE_RETRY_MS);
+        entry.held_until = Some(until);
+        self.timers.arm(Timer::Desk(generation.clone()), until);
+    }
+
     pub(super) fn resume_desk(&mut self, generation: &GenerationId) {
-        if let Some(entry) = self.desk.get_mut(generation)
-            && let Some(Pause::Until(until)) = entry.pause
-            && until <= self.now
-        {
-            entry.pause = None;
-            self.advance(generation);
+        let Some(entry) = self.desk.get_mut(generation) else { return };
+        match entry.held_until {
+            // Held again since this timer was set.
+            Some(until) if until > self.now => self.timers.arm(Timer::Desk(generation.clone()), until),
+            _ => {
+                entry.held_until = None;
+                self.advance(generation);
+            }
         }
     }
 
     fn advance(&mut self, generation: &GenerationId) {
         while let Some(entry) = self.desk.get_mut(generation) {
-            if entry.pause.is_some() || (entry.stale && !entry.flying.is_empty()) {
+            if entry.pause.is_some() || entry.held_until.is_some() || (entry.stale && !entry.flying.is_empty()) {
                 return;
             }
             if entry.stale {
-                *entry = Entry { waiting: std::mem::take(&mut entry.waiting), ..Entry::default() };
+                let mut waiting = std::mem::take(&mut entry.again);
+                waiting.append(&mut entry.waiting);
+                *entry = Entry { waiting, reload: entry.reload, ..Entry::default() };
             }
-            if entry.waiting.is_empty() {
+            if entry.waiting.is_empty() && !entry.reload {
                 return;
             }
             if !entry.known {
@@ -244,10 +282,12 @@ impl Core {
                     work.task = Task::Decide { command, claim: None };
                     self.decide(generation, work);
                 }
-                None => self.conclude_refused(generation, &work, &Refusal::Unknown),
+                None => self.conclude_refused(&work, &Refusal::Unknown, None),
             },
             Task::Decide { command: engine::Command { action: Action::Lose { loss, .. }, .. }, .. }
                 if self.is_loss_outdated(generation, *loss) => {}
+            Task::Decide { command: engine::Command { action: Action::ExternalStalled, .. }, .. }
+                if self.is_silence_outdated(generation) => {}
             Task::Decide { .. } => self.decide(generation, work),
         }
     }
@@ -261,27 +301,23 @@ impl Core {
             self.fly(generation, work, Cargo::Repeated(sequence));
             return;
         }
-        if let Action::Artifact { artifact, .. } = &command.action
-            && !work.verified
-        {
-            self.effects.push(Effect::Verify { generation: generation.clone(), artifact: artifact.clone() });
-            entry.pause = Some(Pause::Verifying(work));
-            return;
-        }
         let before = entry.state.clone();
-        let bearer = match &work.then {
-            Then::Ack { session, .. } => self.sessions.get(session).map(|session| session.bearer.clone()),
-            _ => None,
-        };
-        let stolen = before.as_ref().is_some_and(|state| {
-            bearer.is_some_and(|bearer| state.holder.as_ref().is_some_and(|holder| holder.bearer != bearer))
-        });
+        let holder = before.as_ref().and_then(|state| state.holder.as_ref());
+        let stolen =
+            matches!((&work.then, holder), (Then::Ack { bearer, .. }, Some(holder)) if holder.bearer != *bearer);
         let decided = if stolen {
             Err(Refusal::LeaseLost { current: before.as_ref().map_or_else(Default::default, |state| state.fence) })
         } else {
             engine::decide(before.as_deref(), &context, command, self.now)
         };
         match decided {
+            // Only whoever may announce a file learns what is stored under its name.
+            Ok(_) if !work.verified && matches!(command.action, Action::Artifact { .. }) => {
+                if let Action::Artifact { artifact, .. } = &command.action {
+                    self.effects.push(Effect::Verify { generation: generation.clone(), artifact: artifact.clone() });
+                }
+                entry.pause = Some(Pause::Verifying(work));
+            }
             Ok(events) if self.is_relayed(before.as_deref(), &events) => self.relay(generation, &events),
             Ok(events) => {
                 let after =
@@ -360,6 +396,7 @@ impl Core {
             self.effects.push(Effect::Commit { flight: id, change: Box::new(change) });
         }
         let Some(entry) = self.desk.get_mut(generation) else { return };
+        let seen = entry.state.clone().zip(entry.latest.clone()).map(|(state, latest)| Seen { state, latest });
         if let Cargo::Events { after, events, .. } = &cargo {
             entry.state = Some(Arc::clone(after));
             entry.latest = events.last().map(|event| event.show.clone());
@@ -370,7 +407,7 @@ impl Core {
                 entry.recent.push_back((command.id.clone(), after.sequence));
             }
         }
-        entry.flying.push_back(Flight { id, work, cargo, result: None });
+        entry.flying.push_back(Flight { id, work, cargo, seen, result: None });
         self.settle(generation);
     }
 
@@ -390,7 +427,6 @@ impl Core {
 
     /// Concludes from the front whatever is decided and durable.
     fn settle(&mut self, generation: &GenerationId) {
-        let mut again = Vec::new();
         while let Some(entry) = self.desk.get_mut(generation) {
             let ready = entry
                 .flying
@@ -401,47 +437,44 @@ impl Core {
             }
             let Some(flight) = entry.flying.pop_front() else { break };
             let stale = entry.stale;
-            if let Some(work) = self.land(generation, flight, stale) {
-                again.push(work);
-            }
-        }
-        if let Some(entry) = self.desk.get_mut(generation) {
-            for work in again.into_iter().rev() {
-                entry.waiting.push_front(work);
+            if let Some(work) = self.land(generation, flight, stale)
+                && let Some(entry) = self.desk.get_mut(generation)
+            {
+                entry.again.push_back(work);
             }
         }
     }
 
     /// Concludes one flight; gives its work back when it has to be decided again.
     fn land(&mut self, generation: &GenerationId, flight: Flight, stale: bool) -> Option<Work> {
-        let Flight { work, cargo, result, .. } = flight;
+        let Flight { work, cargo, seen, result, .. } = flight;
         match (cargo, result) {
             (Cargo::Events { before, after, events }, Some(Ok(Committed::New { last }))) => {
                 self.conclude_new(generation, &work.then, before.as_deref(), &after, &events, last);
                 None
             }
             (Cargo::Events { .. }, Some(Ok(Committed::Repeated { last }))) => {
-                self.mark_stale(generation);
+                self.mark_stale(generation, true);
                 self.conclude_repeated(generation, work.then, last);
                 None
             }
             (Cargo::Events { .. }, Some(Ok(Committed::Claimed { generation: holder, same }))) => {
-                self.mark_stale(generation);
+                self.mark_stale(generation, false);
                 self.conclude_claimed(&work.then, &holder, same);
                 None
             }
-            (Cargo::Events { .. }, Some(Err(CommitError::Conflict { .. }))) => {
-                self.mark_stale(generation);
+            (Cargo::Events { before, .. }, Some(Err(CommitError::Conflict { .. }))) => {
+                self.mark_stale(generation, before.is_some());
                 Some(work)
             }
-            (Cargo::Events { .. }, Some(Err(error))) => {
-                self.mark_stale(generation);
+            (Cargo::Events { before, .. }, Some(Err(error))) => {
+                self.mark_stale(generation, before.is_some());
                 self.store_failed(generation, work, &error)
             }
             (Cargo::Events { .. }, None) => None,
             (_, _) if stale => Some(work),
             (Cargo::Refused(refusal), _) => {
-                self.conclude_refused(generation, &work, &refusal);
+                self.conclude_refused(&work, &refusal, seen);
                 None
             }
             (Cargo::Repeated(sequence), _) => {
@@ -449,26 +482,24 @@ impl Core {
                 None
             }
             (Cargo::Read { repeated }, _) => {
-                self.conclude_read(generation, &work.then, repeated);
+                self.conclude_read(generation, &work.then, seen, repeated);
                 None
             }
         }
     }
 
-    fn mark_stale(&mut self, generation: &GenerationId) {
+    /// `reload` unless nothing can be there that matters.
+    fn mark_stale(&mut self, generation: &GenerationId, reload: bool) {
         if let Some(entry) = self.desk.get_mut(generation) {
             entry.stale = true;
+            entry.reload |= reload;
             self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(IDLE_IN_MEMORY_MS));
         }
     }
 
     fn store_failed(&mut self, generation: &GenerationId, work: Work, error: &CommitError) -> Option<Work> {
         if must_happen(&work.then) {
-            let until = self.now.plus(STORE_RETRY_MS);
-            if let Some(entry) = self.desk.get_mut(generation) {
-                entry.pause = Some(Pause::Until(until));
-            }
-            self.timers.arm(Timer::Desk(generation.clone()), until);
+            self.hold(generation);
             return Some(work);
         }
         let problem = match error {
@@ -485,10 +516,19 @@ impl Core {
             && matches!(events, [one] if one.show.kind == EventType::StageProgress)
     }
 
+    /// The state with progress that has no event of its own.
+    pub(super) fn keep_relayed(&mut self, generation: &GenerationId, state: State, sequence: Sequence) {
+        if let Some(entry) = self.desk.get_mut(generation) {
+            entry.state = Some(Arc::new(State { sequence, ..state }));
+        }
+    }
+
     /// A generation that nobody works on leaves memory.
     pub(super) fn evict(&mut self, generation: &GenerationId) {
         let Some(entry) = self.desk.get(generation) else { return };
-        let busy = entry.pause.is_some() || !entry.waiting.is_empty() || !entry.flying.is_empty();
+        let busy = entry.pause.is_some()
+            || entry.held_until.is_some()
+            || !(entry.waiting.is_empty() && entry.again.is_empty() && entry.flying.is_empty());
         let held = entry.state.as_ref().is_some_and(|state| state.holder.is_some());
         let ended_at = entry.state.as_ref().filter(|state| state.is_terminal()).map(|state| state.updated_at);
         let young = ended_at.is_some_and(|at| self.now.since(at) < limits::FINISHED_IN_MEMORY_MS);

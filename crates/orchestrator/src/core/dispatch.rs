@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use engine::{Action, Grant, Phase, State};
+use engine::{Action, Grant, Loss, Phase, State};
 use protocol::{
     Attempt, CommandId, GenerationId, LeaseId, OfferId, PoolName, Timestamp, limits,
     worker::{Deadlines, OfferedStage, RunInputs, ServerMessage},
@@ -14,11 +14,15 @@ use super::{
     Core, Effect, SessionId,
     desk::{Task, Then},
     leases::LeaseClock,
+    sessions::Session,
     timers::Timer,
 };
 
 /// Work reserved at once: two heartbeats' worth of tokens of a worker; more would only wait under a reservation.
 const RESERVE_MAX: usize = 16;
+/// Reserved beyond the free slots, to get past work that waits for one worker or was declined: what one worker can
+/// decline between two heartbeats, times three.
+const PASSED_MAX: usize = 32;
 /// A reservation outlives its offer by this, in milliseconds, so that the offer's own end gives it back first.
 const RESERVATION_SLACK_MS: u64 = 1_000;
 /// After a store that did not answer, the pool is looked at again, in milliseconds.
@@ -67,7 +71,23 @@ impl Core {
         entry.reserving = true;
         entry.again = false;
         let until = self.now.plus(limits::OFFER_TIMEOUT_MS + RESERVATION_SLACK_MS);
-        self.effects.push(Effect::Reserve { pool: pool.clone(), count: free.min(RESERVE_MAX), until });
+        let count = free.min(RESERVE_MAX) + self.passed_over(pool).min(PASSED_MAX);
+        self.effects.push(Effect::Reserve { pool: pool.clone(), count, until });
+    }
+
+    /// Most that may stand at the head of the queue and cannot be offered now: without asking for so much more, one run
+    /// that nobody takes would hide all behind it.
+    fn passed_over(&self, pool: &PoolName) -> usize {
+        let now = self.now;
+        let declined = |session: &Session| match session.serves(pool) {
+            true => session.declined.values().filter(|until| **until > now).count(),
+            false => 0,
+        };
+        let waiting = self
+            .pools
+            .get(pool)
+            .map_or(0, |pool| pool.last_holder.values().filter(|(_, at)| now.since(*at) < limits::AFFINITY_MS).count());
+        self.sessions.values().map(declined).sum::<usize>() + waiting
     }
 
     pub(super) fn reserved(
@@ -93,7 +113,7 @@ impl Core {
         }
         for one in queued {
             if pool.as_str() == protocol::Pipeline::EXTERNAL {
-                self.external_is_silent(one.generation);
+                self.external_is_silent(&one.generation);
             } else {
                 self.put(&one.generation.clone(), Task::Offer(one), Then::May);
             }
@@ -101,9 +121,9 @@ impl Core {
         self.pump(pool);
     }
 
-    fn external_is_silent(&mut self, generation: GenerationId) {
+    fn external_is_silent(&mut self, generation: &GenerationId) {
         let command = engine::Command { id: self.command_id(), action: Action::ExternalStalled };
-        self.put(&generation, Task::Decide { command, claim: None }, Then::Must);
+        self.put(generation, Task::Decide { command, claim: None }, Then::Must);
     }
 
     /// Offers a reserved run, its generation being in memory.
@@ -115,7 +135,12 @@ impl Core {
                 && state.not_before <= self.now
                 && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == pool)
         });
-        let session = if fits { self.choose(&generation, &pool) } else { None };
+        if !fits {
+            // What moved it is on its way to the store and ends the reservation; the next in line need not wait for that.
+            self.kick(&pool);
+            return;
+        }
+        let session = self.choose(&generation, &pool);
         let (Some(session), Some(state)) = (session, self.state(&generation).cloned()) else {
             self.effects.push(Effect::Unreserve(generation));
             if let Some(entry) = self.pools.get_mut(&pool) {
@@ -189,18 +214,37 @@ impl Core {
         }
         let Some(offer) = self.offers.remove(id) else { return };
         tracing::debug!(generation = %offer.generation, reason, "offer declined");
-        let until = self.now.plus(limits::OFFER_TIMEOUT_MS);
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.declined.retain(|_, at| *at > self.now);
-            session.declined.insert(offer.generation.clone(), until);
-        }
-        self.timers.arm(Timer::Pool(offer.pool.clone()), until.plus(1));
+        self.not_again_soon(&offer);
         self.give_back(offer);
     }
 
+    fn not_again_soon(&mut self, offer: &Offer) {
+        let (now, until) = (self.now, self.now.plus(limits::OFFER_TIMEOUT_MS));
+        if let Some(session) = self.sessions.get_mut(&offer.session) {
+            session.declined.retain(|_, at| *at > now);
+            session.declined.insert(offer.generation.clone(), until);
+        }
+        self.timers.arm(Timer::Pool(offer.pool.clone()), until.plus(1));
+    }
+
+    /// A worker that says nothing left it to another: asking it first again would keep the others from it for ever.
     pub(super) fn offer_timed_out(&mut self, id: &OfferId) {
-        if self.offers.get(id).is_some_and(|offer| !offer.accepted) {
-            self.withdraw(id);
+        if self.offers.get(id).is_none_or(|offer| offer.accepted) {
+            return;
+        }
+        let Some(offer) = self.offers.remove(id) else { return };
+        self.send(offer.session, ServerMessage::Withdrawn { offer: id.clone() });
+        self.not_again_soon(&offer);
+        self.give_back(offer);
+    }
+
+    /// What is offered of a generation that ended: nobody needs to answer any more.
+    pub(super) fn withdraw_all_of(&mut self, generation: &GenerationId) {
+        let open = |offer: &Offer| offer.generation == *generation && !offer.accepted;
+        let mut gone: Vec<_> = self.offers.iter().filter(|(_, offer)| open(offer)).map(|(id, _)| id.clone()).collect();
+        gone.sort();
+        for id in gone {
+            self.withdraw(&id);
         }
     }
 
@@ -219,8 +263,9 @@ impl Core {
 
     /// Offers to a worker that went away.
     pub(super) fn drop_offers_of(&mut self, session: SessionId) {
-        let gone: Vec<_> =
+        let mut gone: Vec<_> =
             self.offers.iter().filter(|(_, o)| o.session == session && !o.accepted).map(|(id, _)| id.clone()).collect();
+        gone.sort();
         for id in gone {
             if let Some(offer) = self.offers.remove(&id) {
                 self.give_back(offer);
@@ -261,8 +306,8 @@ impl Core {
         self.leases.insert(generation.clone(), clock);
         self.counts.granted();
         let Some(handle) = handle else {
-            // The socket closed while the grant was committed.
-            self.arm_lease(generation);
+            // The socket closed while the grant was committed: the worker never heard of it, and nothing was tried.
+            self.lose(generation, Loss::Released);
             return;
         };
         let stage = state.pipeline.stages.get(state.stage);

@@ -2,7 +2,7 @@
 
 use bus::{Frame, Interest, Signal};
 use bytes::{BufMut, Bytes, BytesMut};
-use engine::{Event as Decided, Phase};
+use engine::{Event as Decided, Phase, State};
 use protocol::{
     Event, GenerationId, Hint, PoolName, Tick, Timestamp, frame,
     worker::{Demand, ServerMessage},
@@ -129,12 +129,13 @@ impl Core {
         Ok(Frame { generation, header, bytes: whole.freeze(), picture_at: head.len() })
     }
 
-    /// Progress of a `relay` pipeline: shown, not stored.
+    /// Progress of a `relay` pipeline: shown, not stored. What follows is decided upon it, so that the bar does not fall
+    /// at the next event, and standing still is told from moving.
     pub(super) fn relay(&mut self, generation: &GenerationId, events: &[Decided]) {
         let (Some(event), Some(state)) = (events.first(), self.state(generation).cloned()) else { return };
-        self.relayed(generation);
         let mut show = event.show.clone();
         show.sequence = state.sequence;
+        self.keep_relayed(generation, engine::evolve(Some(State::clone(&state)), event), state.sequence);
         let tick = match self.interests.get_mut(generation) {
             Some(seen) => {
                 seen.tick = Tick(seen.tick.0.max(self.now.0) + 1);

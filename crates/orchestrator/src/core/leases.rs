@@ -3,8 +3,8 @@
 
 use engine::{Action, Event as Decided, Holder, Loss, Phase, State};
 use protocol::{
-    CommandId, EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId,
-    WorkerId, limits,
+    EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId, WorkerId,
+    limits,
     worker::{HeldLease, LeaseAnswer, Resumption, ServerMessage},
 };
 use store::Loaded;
@@ -57,8 +57,6 @@ pub(super) struct LeaseClock {
     ending: bool,
     progress_at: Timestamp,
     pending: Option<PendingProgress>,
-    /// When relayed progress last moved: it is not in the state.
-    relayed_at: Timestamp,
     pub(super) told: Told,
 }
 
@@ -84,11 +82,10 @@ impl LeaseClock {
             heard_at: now,
             closed_at: connection.is_none().then_some(now),
             since: now,
-            slot_released: false,
+            slot_released: holder.released.contains(pool),
             ending: false,
             progress_at: Timestamp(0),
             pending: None,
-            relayed_at: now,
             told: Told::default(),
         }
     }
@@ -104,19 +101,60 @@ impl Core {
                 continue;
             }
             let Some(state) = self.state(&generation).cloned() else { continue };
-            let Some(holder) = state.holder.as_ref() else { continue };
-            let Some(stage) = state.pipeline.stages.get(state.stage) else { continue };
-            let mut clock = LeaseClock::granted(&state, holder, &stage.pool, 0, None, now);
-            // Nobody closed a socket here: the worker has the whole silence to come back.
-            clock.closed_at = None;
-            let lived_here = self.config.in_process_worker.as_ref() == Some(&holder.worker);
-            self.leases.insert(generation.clone(), clock);
+            self.take_over(&state);
+            let lived_here =
+                self.config.in_process_worker.as_ref() == self.leases.get(&generation).map(|clock| &clock.worker);
             if lived_here {
                 self.lose(&generation, Loss::Released);
             }
-            self.arm_lease(&generation);
         }
         tracing::info!(leases = self.leases.len(), "leases adopted");
+        // Producers outside may have gone silent while nobody looked.
+        self.kick(&PoolName::new(protocol::Pipeline::EXTERNAL).expect("a literal pool name is valid"));
+    }
+
+    /// A lease that the store knows and this process does not: it has a full term from now on.
+    fn take_over(&mut self, state: &State) {
+        let (Some(holder), Some(stage)) = (state.holder.as_ref(), state.stage_here()) else { return };
+        let predicted_ms = predicted_ms(state, holder);
+        let mut clock = LeaseClock::granted(state, holder, &stage.pool, predicted_ms, None, self.now);
+        // Nobody closed a socket here: the worker has the whole silence to come back.
+        clock.closed_at = None;
+        self.leases.insert(state.generation.clone(), clock);
+        self.arm_lease(&state.generation);
+    }
+
+    /// The store was asked again after it had not answered, or not as expected: a lease may have begun or ended there.
+    pub(super) fn reconcile(&mut self, generation: &GenerationId) {
+        let Some(state) = self.state(generation).cloned() else { return };
+        let known = self.leases.get(generation).map(|clock| &clock.lease);
+        let holds = state.holder.as_ref().map(|holder| &holder.lease);
+        if known != holds {
+            self.drop_lease(generation);
+            self.take_over(&state);
+        } else if state.phase == Phase::Cancelling {
+            self.tell_cancel(generation, &state);
+        }
+        self.arm_lease(generation);
+        if state.phase == Phase::Queued
+            && let Some(stage) = state.stage_here()
+        {
+            self.kick(&stage.pool);
+        }
+    }
+
+    /// A lease that ended unseen.
+    fn drop_lease(&mut self, generation: &GenerationId) {
+        let Some(clock) = self.leases.remove(generation) else { return };
+        let Some(session) = clock.session else { return };
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.drop_handle(generation);
+        }
+        if !clock.slot_released {
+            self.free_slot(session, &clock.pool);
+        }
+        self.lease_gone(session, clock.lease.clone());
+        self.kick(&clock.pool);
     }
 
     /// Anything a worker says is a life sign for all it holds.
@@ -146,13 +184,15 @@ impl Core {
         for one in held.iter().take(limits::SLOTS_MAX as usize) {
             answers.push(self.resume(claimant, one));
         }
-        let forgotten: Vec<_> = self
+        let mut forgotten: Vec<_> = self
             .leases
             .iter()
             .filter(|(_, clock)| clock.worker == claimant.hello.worker && clock.bearer == *claimant.bearer)
             .filter(|(_, clock)| clock.session != Some(claimant.session))
             .map(|(generation, clock)| (generation.clone(), clock.instance == claimant.hello.instance))
             .collect();
+        // The same input gives the same output: no order of a map shows.
+        forgotten.sort();
         for (generation, same_process) in forgotten {
             // The same process never heard of the grant: nothing was tried. Another process lost what it tried.
             self.lose(&generation, if same_process { Loss::Released } else { Loss::WorkerLost });
@@ -168,8 +208,19 @@ impl Core {
         let now = self.now;
         let Some(clock) = self.leases.get_mut(&generation) else { return lost };
         let same = clock.lease == held.lease && clock.fence == held.fence && clock.bearer == *claimant.bearer;
-        if !same || clock.instance != claimant.hello.instance || clock.ending {
+        let same_process = clock.worker == claimant.hello.worker && clock.instance == claimant.hello.instance;
+        if !same || !same_process || clock.ending {
             return lost;
+        }
+        let resumed = |handle| LeaseAnswer {
+            lease: held.lease.clone(),
+            handle: Some(handle),
+            result: Resumption::Resumed,
+            cancel: cancelling,
+        };
+        if clock.session == Some(claimant.session) {
+            // Named twice in one hello.
+            return resumed(clock.handle);
         }
         let Some(session) = self.sessions.get_mut(&claimant.session) else { return lost };
         let handle = session.add_handle(&generation);
@@ -181,17 +232,18 @@ impl Core {
         clock.heard_at = now;
         clock.closed_at = None;
         clock.told = Told::default();
-        LeaseAnswer { lease: held.lease.clone(), handle: Some(handle), result: Resumption::Resumed, cancel: cancelling }
+        resumed(handle)
     }
 
     /// After the welcome: who looks at what the worker resumed.
     pub(super) fn tell_resumed(&mut self, session: SessionId) {
-        let resumed: Vec<_> = self
+        let mut resumed: Vec<_> = self
             .leases
             .iter()
             .filter(|(_, c)| c.session == Some(session))
             .map(|(generation, _)| generation.clone())
             .collect();
+        resumed.sort();
         for generation in resumed {
             self.tell_wanted(&generation);
         }
@@ -233,7 +285,7 @@ impl Core {
         self.put(generation, Task::Decide { command: engine::Command { id, action }, claim: None }, Then::May);
     }
 
-    /// Waiting progress is said before a line that follows it, and is pointless before the end of its stage.
+    /// Waiting progress is pointless once its stage ends.
     pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action) {
         match action {
             Action::StageCompleted { .. } | Action::Done { .. } | Action::Fail { .. } | Action::HandBack { .. } => {
@@ -280,7 +332,7 @@ impl Core {
             return Vec::new();
         };
         let started = known.started_at.unwrap_or(clock.since).max(clock.since);
-        let moved = known.moved_at.unwrap_or(started).max(clock.since).max(clock.relayed_at);
+        let moved = known.moved_at.unwrap_or(started).max(clock.since);
         vec![(started.plus(stage.timeout_ms), Loss::TimedOut), (moved.plus(stage.stall_ms), Loss::Stalled)]
     }
 
@@ -304,7 +356,7 @@ impl Core {
         }
     }
 
-    fn lose(&mut self, generation: &GenerationId, loss: Loss) {
+    pub(super) fn lose(&mut self, generation: &GenerationId, loss: Loss) {
         let Some(clock) = self.leases.get_mut(generation) else { return };
         if std::mem::replace(&mut clock.ending, true) {
             return;
@@ -312,17 +364,17 @@ impl Core {
         let fence = clock.fence;
         tracing::warn!(generation = %generation, worker = %clock.worker, loss = ?loss, "lease lost");
         self.counts.lost(loss);
-        let id = CommandId::new(format!("lose.{fence}")).expect("a number makes a valid id");
+        // Not to be guessed: a worker that wrote under this id before would outlive its lease.
+        let id = self.command_id();
         let command = engine::Command { id, action: Action::Lose { fence, loss } };
         self.put(generation, Task::Decide { command, claim: None }, Then::Must);
     }
 
-    /// Relayed progress moves the stall clock, as stored progress does.
-    pub(super) fn relayed(&mut self, generation: &GenerationId) {
-        let now = self.now;
-        if let Some(clock) = self.leases.get_mut(generation) {
-            clock.relayed_at = now;
-        }
+    /// Between the watchdog's look and its turn at the desk the producer may have spoken.
+    pub(super) fn is_silence_outdated(&mut self, generation: &GenerationId) -> bool {
+        let Some(state) = self.state(generation) else { return false };
+        let until = state.updated_at.plus(self.config.external_stall_ms);
+        state.phase == Phase::External && until > self.now
     }
 
     /// Between a clock's look and its turn at the desk the stage may have moved: then the loss is no longer true.
@@ -360,7 +412,7 @@ impl Core {
         if after.phase == Phase::Cancelling && before.is_some_and(|state| state.phase == Phase::Running) {
             self.tell_cancel(generation, after);
         }
-        if let Some(pool) = events.iter().find_map(|event| released_pool(event)) {
+        if let Some(pool) = events.iter().find_map(released_pool) {
             self.release_slot(generation, &pool);
         }
         let waits = after.phase == Phase::Queued && events.iter().any(|event| event.show.kind != EventType::Log);
@@ -377,6 +429,9 @@ impl Core {
             let pool = PoolName::new(protocol::Pipeline::EXTERNAL).expect("a literal pool name is valid");
             self.pools.entry(pool.clone()).or_default();
             self.timers.arm(Timer::Pool(pool), self.now.plus(self.config.external_stall_ms + 1));
+        }
+        if after.is_terminal() {
+            self.withdraw_all_of(generation);
         }
         if after.holder.is_none() {
             self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(1_000));
@@ -427,6 +482,17 @@ impl Core {
             self.kick(pool);
         }
     }
+}
+
+/// What the lane of a lease was charged at its grant: the stages of the run since.
+fn predicted_ms(state: &State, holder: &Holder) -> i64 {
+    let run = state.run();
+    let begun = (0..run.start).rev().take_while(|&index| {
+        state.stages.get(index).and_then(|known| known.started_at).is_some_and(|at| at >= holder.since)
+    });
+    let stages = begun.chain(run).filter_map(|index| state.pipeline.stages.get(index));
+    let expected = stages.fold(0, |sum: u64, stage| sum.saturating_add(stage.expected_ms));
+    i64::try_from(expected).unwrap_or(i64::MAX)
 }
 
 fn released_pool(event: &Decided) -> Option<PoolName> {

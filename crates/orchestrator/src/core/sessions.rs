@@ -151,6 +151,7 @@ impl Core {
     pub(super) fn said(&mut self, session: SessionId, message: WorkerMessage) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         known.heard_at = self.now;
+        let bearer = known.bearer.clone();
         let greeted = known.hello.is_some();
         if !greeted && !matches!(message, WorkerMessage::Hello { .. }) {
             self.complain(session, "the first message is hello");
@@ -160,7 +161,7 @@ impl Core {
         self.heard(session);
         match message::address(message) {
             Ok(addressed) => {
-                let then = Then::Ack { session, event_id: addressed.event_id.clone() };
+                let then = Then::Ack { session, event_id: addressed.event_id.clone(), bearer };
                 let command = engine::Command { id: addressed.event_id, action: addressed.action };
                 self.before_edge(&addressed.generation, &command.action);
                 self.put(&addressed.generation, Task::Decide { command, claim: None }, then);
@@ -186,7 +187,7 @@ impl Core {
                     self.register(session, pipeline);
                 }
                 let hello = Hello { worker, instance, labels, sdk };
-                self.greet(session, hello, pools, &leases);
+                self.greet(session, &hello, &pools, &leases);
             }
             WorkerMessage::Accept { offer } => self.accept(session, &offer),
             WorkerMessage::Decline { offer, reason } => self.decline(session, &offer, &reason),
@@ -218,7 +219,7 @@ impl Core {
         self.send(session, ServerMessage::Error { code, error });
     }
 
-    fn greet(&mut self, id: SessionId, hello: Hello, pools: BTreeMap<PoolName, u32>, leases: &[HeldLease]) {
+    fn greet(&mut self, id: SessionId, hello: &Hello, pools: &BTreeMap<PoolName, u32>, leases: &[HeldLease]) {
         if pools.len() > POOLS_MAX || pools.values().any(|slots| *slots > limits::SLOTS_MAX) {
             self.complain(id, &format!("at most {POOLS_MAX} pools with {} slots each", limits::SLOTS_MAX));
             self.close(id, close::POLICY, "too many slots");
@@ -231,10 +232,10 @@ impl Core {
         }
         let bearer = session.bearer.clone();
         session.hello = Some(hello.clone());
-        session.pools.clone_from(&pools);
+        session.pools.clone_from(pools);
         session.tokens = limits::TOKENS_MAX;
-        self.replace_older(id, &hello, &bearer);
-        let answers = self.resume_leases(&Claimant { session: id, hello: &hello, bearer: &bearer }, leases);
+        self.replace_older(id, hello, &bearer);
+        let answers = self.resume_leases(&Claimant { session: id, hello, bearer: &bearer }, leases);
         tracing::info!(worker = %hello.worker, slots = pools.values().sum::<u32>(), "worker connected");
         self.send(
             id,
@@ -253,12 +254,13 @@ impl Core {
 
     /// A worker has one connection: the newest. Half-open sockets are found this way.
     fn replace_older(&mut self, id: SessionId, hello: &Hello, bearer: &UserId) {
-        let older: Vec<_> = self
+        let mut older: Vec<_> = self
             .sessions
             .iter()
             .filter(|(other, session)| **other != id && session.bearer == *bearer && session.is_worker(&hello.worker))
             .map(|(other, _)| *other)
             .collect();
+        older.sort();
         for other in older {
             self.close(other, close::NORMAL, "replaced by a newer connection");
             self.closed(other);

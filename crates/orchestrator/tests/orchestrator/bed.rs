@@ -175,6 +175,16 @@ impl Bed {
         stored.into_iter().map(|stored| stored.event).collect()
     }
 
+    /// A file of `id` as if it had been uploaded.
+    pub(crate) async fn upload(&self, id: &GenerationId, artifact: &protocol::worker::Artifact) {
+        let protocol::worker::Artifact { name, size, sha256 } = artifact.clone();
+        self.store.put_artifact(id, store::Artifact { name, size, sha256, at: self.clock.now() }).await.unwrap();
+    }
+
+    pub(crate) async fn artifacts(&self, id: &GenerationId) -> usize {
+        self.store.artifacts(id).await.unwrap().len()
+    }
+
     /// Waits until an event of this kind was shown.
     pub(crate) async fn until(&self, id: &GenerationId, kind: EventType) {
         let mut changed = self.ear.changed.subscribe();
@@ -187,7 +197,7 @@ impl Bed {
     }
 
     /// What was shown is what was stored, each once and in order.
-    pub(crate) async fn shown_as_stored(&self, id: &GenerationId, stored: &[Event]) {
+    pub(crate) fn shown_as_stored(&self, id: &GenerationId, stored: &[Event]) {
         let shown: Vec<_> = self.ear.events.lock().iter().filter(|event| event.generation_id == *id).cloned().collect();
         assert_eq!(shown, stored);
     }
@@ -202,7 +212,7 @@ impl Bed {
     pub(crate) fn look(&self, id: &GenerationId, watchers: usize) {
         self.bus.publish(Signal::Interest(Interest {
             generation: id.clone(),
-            full: Some(Demand { max_fps: 12, max_width: 854 }),
+            full: Some(Demand { max_fps: 12, max_width: 854, every: false }),
             tile: None,
             watchers,
             slow: 1.0,

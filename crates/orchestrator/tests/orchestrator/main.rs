@@ -1,6 +1,10 @@
 //! The orchestrator over a real store, with a clock wound by hand and workers spoken for by the test.
+#![expect(clippy::unwrap_used, reason = "a test that finds nothing shall fail where it looks")]
 
 mod bed;
+mod recovery;
+mod simulation;
+mod world;
 
 use bed::{Bed, Link};
 use gateway::Commands;
@@ -29,7 +33,7 @@ async fn a_generation_goes_from_submit_to_complete_in_dense_sequences() {
     assert_eq!(sequences, (1..=events.len() as u64).collect::<Vec<_>>());
     assert_eq!(events.last().unwrap().kind, EventType::Complete);
     assert_eq!(events.iter().filter(|event| event.kind.is_terminal()).count(), 1);
-    bed.shown_as_stored(&id, &events).await;
+    bed.shown_as_stored(&id, &events);
 }
 
 #[tokio::test]

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use engine::{Action, Event as Decided, Refusal, State};
 use protocol::{ErrorCode, GenerationId, Problem, Sequence};
 
-use super::{Task, Then, Work};
-use crate::core::{Answer, Core, Effect};
+use super::{Seen, Task, Then, Work};
+use crate::core::{Answer, Core, Effect, Ticket};
 
 impl Core {
-    pub(super) fn conclude_read(&mut self, generation: &GenerationId, then: &Then, repeated: bool) {
+    pub(super) fn conclude_read(&mut self, generation: &GenerationId, then: &Then, seen: Option<Seen>, repeated: bool) {
         let Then::Answer(ticket) = then else {
             // Only read to be in memory: a watched generation that waits.
             self.survey_soon(generation);
             return;
         };
-        let found = self.desk.get(generation).and_then(|entry| entry.state.clone().zip(entry.latest.clone()));
-        let answer = match found {
-            Some((state, event)) => Ok(Answer::Generation { event: Box::new(event), state, repeated }),
+        self.answer_seen(*ticket, seen, repeated);
+    }
+
+    fn answer_seen(&mut self, ticket: Ticket, seen: Option<Seen>, repeated: bool) {
+        let answer = match seen {
+            Some(Seen { state, latest }) => Ok(Answer::Generation { event: Box::new(latest), state, repeated }),
             None => Err(Problem::not_found()),
         };
-        self.effects.push(Effect::Answer { ticket: *ticket, answer });
+        self.effects.push(Effect::Answer { ticket, answer });
     }
 
     pub(super) fn conclude_new(
@@ -39,7 +42,7 @@ impl Core {
                 let answer = Ok(Answer::Generation { event, state: Arc::clone(after), repeated: false });
                 self.effects.push(Effect::Answer { ticket: *ticket, answer });
             }
-            Then::Ack { session, event_id } => self.ack(*session, event_id.clone(), last),
+            Then::Ack { session, event_id, .. } => self.ack(*session, event_id.clone(), last),
             Then::Grant(offer) => self.granted(generation, offer, after),
             Then::Must | Then::May => {}
         }
@@ -49,7 +52,7 @@ impl Core {
         match then {
             // Answered with what stands now, which follows from it.
             Then::Answer(ticket) => self.put(generation, Task::Read { repeated: true }, Then::Answer(ticket)),
-            Then::Ack { session, event_id } => self.ack(session, event_id, last),
+            Then::Ack { session, event_id, .. } => self.ack(session, event_id, last),
             Then::Grant(offer) => self.grant_refused(&offer),
             Then::Must | Then::May => {}
         }
@@ -66,20 +69,20 @@ impl Core {
         self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem) });
     }
 
-    pub(super) fn conclude_refused(&mut self, generation: &GenerationId, work: &Work, refusal: &Refusal) {
+    pub(super) fn conclude_refused(&mut self, work: &Work, refusal: &Refusal, seen: Option<Seen>) {
         match &work.then {
-            Then::Answer(_) => {
+            Then::Answer(ticket) => {
                 let is_cancel = matches!(&work.task, Task::Decide { command, .. } if matches!(command.action, Action::Cancel { .. }));
                 let answered_by_state =
                     matches!(refusal, Refusal::NothingNew) || (is_cancel && matches!(refusal, Refusal::Ended(_)));
                 if answered_by_state {
-                    self.conclude_read(generation, &work.then, false);
+                    self.answer_seen(*ticket, seen, false);
                 } else {
                     self.conclude_failed_then(&work.then, &refusal.problem());
                 }
             }
-            Then::Ack { session, event_id } if matches!(refusal, Refusal::NothingNew) => {
-                let last = self.state(generation).map_or(Sequence(0), |state| state.sequence);
+            Then::Ack { session, event_id, .. } if matches!(refusal, Refusal::NothingNew) => {
+                let last = seen.map_or(Sequence(0), |seen| seen.state.sequence);
                 self.ack(*session, event_id.clone(), last);
             }
             Then::Ack { .. } => {
@@ -111,7 +114,7 @@ impl Core {
     pub(super) fn conclude_failed_then(&mut self, then: &Then, problem: &Problem) {
         match then {
             Then::Answer(ticket) => self.effects.push(Effect::Answer { ticket: *ticket, answer: Err(problem.clone()) }),
-            Then::Ack { session, event_id } => self.refused(*session, event_id.clone(), problem),
+            Then::Ack { session, event_id, .. } => self.refused(*session, event_id.clone(), problem),
             Then::Grant(_) | Then::Must | Then::May => {}
         }
     }
