@@ -7,6 +7,7 @@
 //! program.rs   servers, workers and other commands as processes
 //! reply.rs     an HTTP answer, and what every refusal must say
 //! socket.rs    a WebSocket client
+//! frame.rs     the binary frame
 //! raw.rs       a WebSocket as bytes, for those that break the rules
 //! watch.rs     watchers that come back
 //! puppet.rs    a worker whose every message the test says
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod clients;
+pub mod frame;
 pub mod program;
 pub mod puppet;
 pub mod raw;
@@ -23,6 +25,7 @@ pub mod small;
 pub mod socket;
 pub mod watch;
 
+pub use frame::Frame;
 pub use program::{Server, Worker, program};
 pub use puppet::Puppet;
 pub use reply::Reply;

@@ -20,6 +20,9 @@ pub const SECRET: &str = "a secret of the tests, long enough to be one";
 /// The year 2100: no test token expires by itself.
 pub const FAR: Timestamp = Timestamp(4_102_444_800_000);
 
+/// Between two looks at whether a process has ended.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Where the built program stands: beside the test binaries.
 ///
 /// # Panics
@@ -59,6 +62,20 @@ pub fn signed(claims: &Value) -> String {
 struct Process(Child);
 
 impl Process {
+    async fn terminate(&mut self) -> Result<std::process::ExitStatus> {
+        let pid = self.0.id().to_string();
+        anyhow::ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
+        let ended = async {
+            loop {
+                if let Some(status) = self.0.try_wait()? {
+                    return Ok(status);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.context("it was asked to stop and does not")?
+    }
+
     fn kill(&mut self) {
         // Already dead is dead enough.
         let _ = self.0.kill();
@@ -131,15 +148,13 @@ impl Server {
     }
 
     /// Asks it to stop as an init system would, and waits until it did.
-    pub fn terminate(&mut self) -> Result<std::process::ExitStatus> {
-        let pid = self.pid().to_string();
-        anyhow::ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
-        Ok(self.process.0.wait()?)
+    pub async fn terminate(&mut self) -> Result<std::process::ExitStatus> {
+        self.process.terminate().await
     }
 
     /// A bare request, to be sent with [`crate::Reply::of`].
     pub fn http(&self, method: &str, path: &str) -> Result<reqwest::RequestBuilder> {
-        Ok(reqwest::Client::new().request(method.parse()?, format!("{}{path}", self.url)))
+        Ok(crate::reply::client().request(method.parse()?, format!("{}{path}", self.url)))
     }
 
     /// A counter or gauge of `/metrics`, the sum of all its series; 0 while there is none.
@@ -158,8 +173,14 @@ impl Server {
     }
 
     /// A request with a token.
-    pub async fn request_as(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Result<(u16, Value)> {
-        let mut request = reqwest::Client::new()
+    pub async fn request_as(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value)> {
+        let mut request = crate::reply::client()
             .request(method.parse()?, format!("{}{path}", self.url))
             .bearer_auth(token)
             .timeout(PATIENCE);
@@ -230,7 +251,8 @@ fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Resul
     let mut seen = String::new();
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
         if let Some(at) = line.find("127.0.0.1:") {
-            let address = line[at..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap_or_default();
+            let address =
+                line[at..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap_or_default();
             return Ok((process, format!("http://{address}")));
         }
         seen.push_str(&line);
@@ -272,5 +294,10 @@ impl Worker {
     /// Ends it without a word.
     pub fn kill(&mut self) {
         self.0.kill();
+    }
+
+    /// Asks it to stop as an init system would, and waits until it did.
+    pub async fn terminate(&mut self) -> Result<std::process::ExitStatus> {
+        self.0.terminate().await
     }
 }

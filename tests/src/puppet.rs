@@ -21,7 +21,7 @@ pub struct Lease {
     /// The right to write.
     pub id: String,
     /// Its place in the order of grants.
-    pub fence: u64,
+    pub fence: u32,
     /// Its name before binary frames.
     pub handle: u32,
     /// Whose run.
@@ -61,7 +61,7 @@ impl Puppet {
         let granted = self.socket.until("granted").await?;
         Ok(Lease {
             id: granted["lease"].as_str().context("a lease")?.to_owned(),
-            fence: granted["fence"].as_u64().context("a fence")?,
+            fence: u32::try_from(granted["fence"].as_u64().context("a fence")?)?,
             handle: u32::try_from(granted["handle"].as_u64().context("a handle")?)?,
             generation: offer["generation"].as_str().context("a generation")?.to_owned(),
         })

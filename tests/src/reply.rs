@@ -1,10 +1,20 @@
 //! An HTTP answer, and what every refusal must say: a status, a code of the closed list, and what to change.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context, Result};
-use reqwest::{RequestBuilder, header::HeaderMap};
+use reqwest::{Client, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
 use crate::PATIENCE;
+
+/// The one HTTP client; making one reads the certificates of the machine each time. It keeps no connections, since each
+/// test has a runtime of its own that takes them along.
+pub(crate) fn client() -> &'static Client {
+    static CLIENT: LazyLock<Client> =
+        LazyLock::new(|| Client::builder().pool_max_idle_per_host(0).build().expect("the defaults make a client"));
+    &CLIENT
+}
 
 /// An answer, read to its end.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
-use crate::{PATIENCE, program::token};
+use crate::{PATIENCE, Reply, Server, program::token};
 
 /// One event as it arrived.
 pub type Event = Value;
@@ -60,6 +60,26 @@ impl Watcher {
         };
         let ended = timeout(PATIENCE, whole).await.is_ok();
         if ended { Ok(seen) } else { bail!("{self:?}: no end within {PATIENCE:?}; saw {seen:#?}") }
+    }
+}
+
+/// Follows a generation of `user` from its beginning until an event `is_it`, and answers all up to and with it.
+///
+/// # Errors
+/// When it ended without one, or the server went away.
+pub async fn until(server: &Server, user: &str, id: &str, is_it: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
+    let (mut seen, mut after) = (Vec::new(), "start".to_owned());
+    loop {
+        let request = server.http("GET", &format!("/v1/generations/{id}/events?after={after}"))?;
+        let page = Reply::of(request.bearer_auth(token(user, Role::User)).header("prefer", "wait=25")).await?.json()?;
+        for event in page["events"].as_array().context("events")? {
+            seen.push(event.clone());
+            if is_it(event) {
+                return Ok(seen);
+            }
+        }
+        anyhow::ensure!(page["done"] != true, "it ended before: {seen:#?}");
+        page["position"].as_str().context("a position")?.clone_into(&mut after);
     }
 }
 
@@ -129,7 +149,7 @@ async fn stream(url: &str, user: &str, id: &str, position: &mut String, seen: &m
 }
 
 async fn poll(url: &str, user: &str, id: &str, position: &mut String, seen: &mut Vec<Event>) -> Result<()> {
-    let client = reqwest::Client::new();
+    let client = crate::reply::client();
     loop {
         let answer = client
             .get(format!("{url}/v1/generations/{id}/events?after={position}"))

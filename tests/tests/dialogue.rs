@@ -15,16 +15,8 @@ use serde_json::{Value, json};
 
 const RECORDED: &str = include_str!("../clients/dialogue.txt");
 /// The words a status may be; a client of this dialect has a label and a colour for each.
-const STATUSES: [&str; 8] = [
-    "queued",
-    "prompt_analysis",
-    "generating_frames",
-    "interpolating",
-    "upscaling",
-    "encoding",
-    "complete",
-    "failed",
-];
+const STATUSES: [&str; 8] =
+    ["queued", "prompt_analysis", "generating_frames", "interpolating", "upscaling", "encoding", "complete", "failed"];
 
 /// One connection's dialogue.
 struct Row<'a> {

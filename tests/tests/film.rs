@@ -36,7 +36,7 @@ async fn every_transport_sees_the_same_history_and_the_film_is_one() -> Result<(
     let server = Server::start()?;
     let _worker = Worker::start(&server, "w1")?;
     let id = server.submit("ada").await?;
-    let events = watch_all(&server, &id).await?;
+    let events = Box::pin(watch_all(&server, &id)).await?;
     let last = events.last().context("an event")?;
     assert_eq!(last["type"], "complete", "{last:#}");
     for stage in ["prompt_analysis", "generating_frames", "interpolating", "upscaling", "encoding"] {
@@ -67,18 +67,17 @@ async fn killing_the_server_in_the_middle_burns_no_attempt() -> Result<()> {
     for round in 0..ROUNDS {
         let id = server.submit("ada").await?;
         let url = server.url.clone();
-        let watchers = {
-            let id = id.clone();
-            tokio::spawn(async move {
-                let watch = |watcher: Watcher| watcher.watch(url.clone(), "ada", &id);
-                tokio::try_join!(watch(Watcher::Socket), watch(Watcher::Stream), watch(Watcher::Poll))
-            })
-        };
+        let mut watchers = tokio::task::JoinSet::new();
+        let watched = id.clone();
+        watchers.spawn(async move {
+            let watch = |watcher: Watcher| watcher.watch(url.clone(), "ada", &watched);
+            tokio::try_join!(watch(Watcher::Socket), watch(Watcher::Stream), watch(Watcher::Poll))
+        });
         // Another moment each round: from the first event to deep in the pictures.
         until_sequence(&server, &id, 2 + (round as u64 * 3) % 10).await?;
         server.kill();
         server.start_again()?;
-        let (socket, stream, poll) = watchers.await??;
+        let (socket, stream, poll) = watchers.join_next().await.context("watchers")???;
         assert_one_history(&socket);
         assert_eq!(watch::sequences(&socket), watch::sequences(&stream));
         assert_eq!(watch::sequences(&socket), watch::sequences(&poll));
@@ -97,7 +96,7 @@ async fn killing_the_worker_lets_another_finish() -> Result<()> {
         until_sequence(&server, &id, 2 + (round as u64 * 3) % 8).await?;
         first.kill();
         let _second = Worker::start(&server, &format!("second-{round}"))?;
-        let events = watch_all(&server, &id).await?;
+        let events = Box::pin(watch_all(&server, &id)).await?;
         assert_eq!(events.last().context("an event")?["type"], "complete", "round {round}: {events:#?}");
         assert!(attempts_burned(&events) <= 1, "round {round}: one death burns one attempt");
     }

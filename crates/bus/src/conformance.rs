@@ -56,7 +56,7 @@ fn one_publishers_interest_arrives_whole(bus: &dyn Bus) {
     let rx = ear(bus);
     let interest = Interest {
         generation: GenerationId::new("gen_bus").expect("a literal id is valid"),
-        full: Some(Demand { max_fps: 12, max_width: 854 }),
+        full: Some(Demand { max_fps: 12, max_width: 854, every: true }),
         tile: None,
         watchers: 3,
         slow: 1.0,

@@ -87,7 +87,7 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Listens on the bus and begins to announce demand. Serve [`crate::routes`] of it.
+    /// Listens on the bus and begins to announce demand. Serve [`crate::routes`] of it, within [`crate::guard`].
     #[must_use]
     pub fn start(options: GatewayOptions) -> Arc<Self> {
         let hub = Hub::new(Arc::clone(&options.clock));

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::owners::Owners;
 pub use self::{
-    frames::{Frames, Held, Serial, Size},
+    frames::{Frames, Held, Keep, Serial, Size},
     log::Log,
     owners::{Follow, Fresh},
     tail::{Recent, Tail},

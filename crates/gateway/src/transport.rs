@@ -8,6 +8,7 @@ mod frames;
 mod live;
 mod many;
 mod poll;
+mod socket;
 mod sse;
 mod status;
 mod token;
@@ -20,18 +21,21 @@ use axum::{
     Json, Router,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
-    middleware::{self, Next},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::get,
 };
 use protocol::{ErrorCode, Problem, error::ErrorBody};
 
+pub use self::socket::Socket;
 use crate::{Gateway, session::Dialect};
 
 /// Everything the gateway answers, to be merged into the server's router.
 ///
-/// Sockets leave hyper after the handshake, which works for connections served as
-/// `hyper_util::rt::TokioIo<tokio::net::TcpStream>`, as `axum::serve` does.
+/// [`guard`] is not applied: put it outermost, once, around these and all other routes, or foreign pages are answered.
+///
+/// Sockets leave hyper after the handshake, which works for connections served as `hyper_util::rt::TokioIo` around a
+/// [`Socket`], which ends those that take nothing, or around a bare `tokio::net::TcpStream`, as `axum::serve` does.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     let live = |dialect| {
         get(move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
@@ -48,11 +52,11 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/generations/{id}/status", get(status::of_one))
         .route("/health", get(status::health))
         .route("/", get(root))
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), cors::guard))
         .with_state(gateway)
 }
 
-/// A layer for routes beside ours: refuses foreign pages and hosts, answers preflights, adds CORS headers.
+/// The layer around all routes: refuses foreign pages and hosts, answers preflights, adds CORS headers. To be applied once,
+/// for it looks at no header that is there already.
 pub async fn guard(gateway: State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     cors::guard(gateway, request, next).await
 }

@@ -288,13 +288,21 @@ pub struct Demand {
     pub max_fps: u32,
     /// Pixels at most.
     pub max_width: u32,
+    /// Somebody plays each picture: give every one of them, in order and without regard to `max_fps`, and stretch the
+    /// time between them when told `slow`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every: bool,
 }
 
 impl Demand {
     /// The greater of each.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        Self { max_fps: self.max_fps.max(other.max_fps), max_width: self.max_width.max(other.max_width) }
+        Self {
+            max_fps: self.max_fps.max(other.max_fps),
+            max_width: self.max_width.max(other.max_width),
+            every: self.every || other.every,
+        }
     }
 }
 

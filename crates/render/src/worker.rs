@@ -6,12 +6,14 @@
 //! ```text
 //! worker/bridge.rs   what a stage tells its sink, as what a run says
 //! worker/input.rs    the client's `input` as a request
+//! worker/workplace.rs   a folder for a worker process, and what killed ones left
 //! ```
 //! The film runs on a thread of its own and never waits for the network: it hands its edges to the task beside it, which
 //! uploads and announces them while the next stage is drawn.
 
 mod bridge;
 mod input;
+mod workplace;
 
 use std::{
     path::{Path, PathBuf},
@@ -28,6 +30,7 @@ use sdk::{
 use tokio::sync::{Semaphore, mpsc};
 
 use self::bridge::{Bridge, Said};
+pub use self::workplace::Workplace;
 use crate::{Error, Film, Folder, Plan, Request, Stage, film};
 
 /// The film, as clients know it.

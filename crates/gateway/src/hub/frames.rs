@@ -31,6 +31,16 @@ impl Size {
     }
 }
 
+/// What a tail keeps of the pictures of one index, and how many pictures in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The newest revision of each index, within one window.
+    Newest,
+    /// Every revision, for requesters that want each frame, within two windows: while the slowed generator's frames under
+    /// way still arrive, they have room.
+    Every,
+}
+
 /// A frame and its place.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -59,29 +69,37 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Takes a frame. A newer revision of an index replaces the older one; an older revision, or a frame of an earlier
-    /// grant, is ignored; a full tail drops the oldest. Answers whether the frame was taken.
-    ///
-    /// `windows` doubles the bounds for requesters that want every frame: while the slowed generator's frames under way
-    /// still arrive, they have room.
-    pub fn insert(&mut self, frame: Arc<Frame>, windows: usize) -> bool {
+    /// Takes a frame. A newer revision of an index replaces the older ones unless [`Keep::Every`] is asked for; an older
+    /// revision, or a frame of an earlier grant, is ignored; a full tail drops the oldest. Answers whether the frame was
+    /// taken.
+    pub fn insert(&mut self, frame: Arc<Frame>, keep: Keep) -> bool {
         let header = &frame.header;
         let size = Size::of(u32::from(header.width));
         if self.held.back().is_some_and(|newest| newest.frame.header.fence > header.fence) {
             return false;
         }
-        let same = self.held.iter().position(|h| h.frame.header.index == header.index && h.size() == size);
-        if let Some(at) = same {
-            let old = &self.held[at].frame.header;
-            if (old.fence, old.revision) > (header.fence, header.revision) {
-                return false;
-            }
+        let same = |held: &Held| held.frame.header.index == header.index && held.size() == size;
+        let newer = |held: &Held| {
+            let old = &held.frame.header;
+            (old.fence, old.revision) > (header.fence, header.revision)
+        };
+        if self.held.iter().any(|held| same(held) && newer(held)) {
+            return false;
+        }
+        // More than one only when every frame was kept until now.
+        while keep == Keep::Newest
+            && let Some(at) = self.held.iter().position(same)
+        {
             self.remove(at);
         }
         self.last += 1;
         self.came[size as usize] += 1;
         self.bytes += frame.bytes.len();
         self.held.push_back(Held { serial: self.last, nth: self.came[size as usize], frame });
+        let windows = match keep {
+            Keep::Newest => 1,
+            Keep::Every => 2,
+        };
         while self.held.len() > limits::TAIL_FRAMES_MAX * windows
             || (self.bytes > limits::TAIL_FRAMES_BYTES_MAX * windows && self.held.len() > 1)
         {

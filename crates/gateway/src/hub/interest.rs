@@ -16,16 +16,16 @@ pub(super) fn wants_every(wish: &FrameWish) -> bool {
 }
 
 /// By how much the generator stretches the time between frames, when so many frames and bytes wait for a requester that
-/// wants them all: not at all up to half a window, twice up to a full one, then four times, for what is under way has to
-/// fit into the second window.
+/// wants them all: not at all up to half a window, twice up to a full one, four times beyond it and sixteen times in the
+/// last half, for what comes until the requester is given up has to fit into the second window.
 #[must_use]
 pub(super) fn slow((frames, bytes): (usize, usize)) -> f64 {
-    let full = frames >= limits::TAIL_FRAMES_MAX || bytes >= limits::TAIL_FRAMES_BYTES_MAX;
-    let half = frames >= limits::TAIL_FRAMES_MAX / 2 || bytes >= limits::TAIL_FRAMES_BYTES_MAX / 2;
-    match (full, half) {
-        (true, _) => 4.0,
-        (false, true) => 2.0,
-        (false, false) => 1.0,
+    let halves = |n: usize, window: usize| n / (window / 2);
+    match halves(frames, limits::TAIL_FRAMES_MAX).max(halves(bytes, limits::TAIL_FRAMES_BYTES_MAX)) {
+        0 => 1.0,
+        1 => 2.0,
+        2 => 4.0,
+        _ => 16.0,
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn sum(generation: &GenerationId, wishes: impl Iterator<Item = Option
     for wish in wishes {
         interest.watchers += 1;
         let Some(wish) = wish else { continue };
-        let demand = Demand { max_fps: wish.max_fps, max_width: wish.max_width };
+        let demand = Demand { max_fps: wish.max_fps, max_width: wish.max_width, every: wants_every(&wish) };
         let of = match Size::of(wish.max_width) {
             Size::Tile => &mut interest.tile,
             Size::Full => &mut interest.full,
@@ -58,8 +58,8 @@ mod tests {
     fn demand_is_the_greatest_wish_of_players_and_of_tiles() {
         let id = GenerationId::new("gen_a").unwrap();
         let interest = sum(&id, [wish(5, 854), wish(12, 480), wish(2, 192), None].into_iter(), 1.0);
-        assert_eq!(interest.full, Some(Demand { max_fps: 12, max_width: 854 }));
-        assert_eq!(interest.tile, Some(Demand { max_fps: 2, max_width: 192 }));
+        assert_eq!(interest.full, Some(Demand { max_fps: 12, max_width: 854, every: false }));
+        assert_eq!(interest.tile, Some(Demand { max_fps: 2, max_width: 192, every: false }));
         assert_eq!(interest.watchers, 4);
     }
 
@@ -68,5 +68,15 @@ mod tests {
         assert!(slow((0, 0)) <= 1.0);
         assert!(slow((limits::TAIL_FRAMES_MAX, 0)) > 1.0);
         assert!(slow((1, limits::TAIL_FRAMES_BYTES_MAX)) > 1.0);
+        assert!(slow((limits::TAIL_FRAMES_MAX * 2, 0)) > slow((limits::TAIL_FRAMES_MAX, 0)));
+    }
+
+    #[test]
+    fn one_that_wants_every_frame_makes_the_worker_give_every_frame() {
+        let id = GenerationId::new("gen_a").unwrap();
+        let every = Some(FrameWish { max_fps: 1, max_width: 854, delivery: Delivery::All });
+        let interest = sum(&id, [wish(12, 480), every, wish(2, 192)].into_iter(), 1.0);
+        assert_eq!(interest.full, Some(Demand { max_fps: 12, max_width: 854, every: true }));
+        assert_eq!(interest.tile, Some(Demand { max_fps: 2, max_width: 192, every: false }));
     }
 }

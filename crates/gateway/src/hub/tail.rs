@@ -14,7 +14,7 @@ use protocol::{Event, GenerationId, Hint, Sequence, Tick, live::FrameWish};
 
 use super::{
     Hub,
-    frames::{Frames, Serial, Size},
+    frames::{Frames, Keep, Serial, Size},
     interest,
     log::Log,
     wake::Wake,
@@ -139,9 +139,9 @@ impl Tail {
 
     pub(super) fn frame(self: &Arc<Self>, frame: &Arc<Frame>) {
         {
-            let windows = if self.wants_every_frame.load(Ordering::Relaxed) { 2 } else { 1 };
+            let keep = if self.wants_every_frame.load(Ordering::Relaxed) { Keep::Every } else { Keep::Newest };
             let mut recent = self.recent.lock();
-            if !recent.frames.insert(Arc::clone(frame), windows) {
+            if !recent.frames.insert(Arc::clone(frame), keep) {
                 return;
             }
             if self.watching() == 0 {
@@ -169,8 +169,17 @@ impl Tail {
             watchers.push(Arc::clone(&watcher));
             self.watching.store(watchers.len(), Ordering::Relaxed);
         }
-        self.interest_changed();
+        self.wished(wish);
         Watch::new(Arc::clone(self), watcher)
+    }
+
+    /// A watcher wants other frames than before.
+    pub(super) fn wished(self: &Arc<Self>, wish: Option<FrameWish>) {
+        // At once, not with the next announcement: what comes meanwhile must not replace what it was promised.
+        if wish.as_ref().is_some_and(interest::wants_every) {
+            self.wants_every_frame.store(true, Ordering::Relaxed);
+        }
+        self.interest_changed();
     }
 
     pub(super) fn leave(self: &Arc<Self>, watcher: &Watcher) {

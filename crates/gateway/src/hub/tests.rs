@@ -9,7 +9,7 @@ use protocol::{
     limits,
 };
 
-use super::{Frames, Fresh, Hub, Size, TAILS_UNWATCHED_MAX, Wake};
+use super::{Frames, Fresh, Hub, Keep, Size, TAILS_UNWATCHED_MAX, Wake};
 use crate::cursor::{Window, tests::event};
 
 fn hub() -> Arc<Hub> {
@@ -99,7 +99,7 @@ fn a_hint_that_is_not_newer_is_dropped() {
 fn a_newer_revision_replaces_its_index_and_an_older_one_is_ignored() {
     let mut frames = Frames::default();
     for (index, revision) in [(0, 0), (1, 0), (0, 2), (0, 1)] {
-        frames.insert(frame(index, revision, 854, 10), 1);
+        frames.insert(frame(index, revision, 854, 10), Keep::Newest);
     }
     assert_eq!(frames.waiting(0, Size::Full), (2, 20));
     let newest = frames.newest(Size::Full).unwrap();
@@ -107,14 +107,35 @@ fn a_newer_revision_replaces_its_index_and_an_older_one_is_ignored() {
 }
 
 #[test]
+fn for_whoever_wants_every_frame_each_revision_stays_in_order() {
+    let mut frames = Frames::default();
+    for (index, revision) in [(0, 0), (1, 0), (0, 1), (1, 1), (0, 0)] {
+        frames.insert(frame(index, revision, 854, 10), Keep::Every);
+    }
+    let (mut serial, mut seen) = (0, Vec::new());
+    while let Some(held) = frames.after(serial, Size::Full) {
+        serial = held.serial;
+        seen.push((held.frame.header.index.0, held.frame.header.revision.0));
+    }
+    assert_eq!(seen, [(0, 0), (1, 0), (0, 1), (1, 1)]);
+    for index in 0..100 {
+        frames.insert(frame(index, 2, 854, 10), Keep::Every);
+    }
+    assert_eq!(frames.waiting(0, Size::Full).0, 2 * limits::TAIL_FRAMES_MAX);
+    // When nobody wants them all any more, one picture of each index is enough again.
+    frames.insert(frame(99, 3, 854, 10), Keep::Newest);
+    assert_eq!(frames.waiting(0, Size::Full).0, limits::TAIL_FRAMES_MAX);
+}
+
+#[test]
 fn frames_are_bounded_in_number_and_in_bytes() {
     let mut frames = Frames::default();
     for index in 0..100 {
-        frames.insert(frame(index, 0, 854, 10), 1);
+        frames.insert(frame(index, 0, 854, 10), Keep::Newest);
     }
     assert_eq!(frames.waiting(0, Size::Full).0, limits::TAIL_FRAMES_MAX);
     for index in 100..110 {
-        frames.insert(frame(index, 0, 854, limits::FRAME_BYTES_MAX), 1);
+        frames.insert(frame(index, 0, 854, limits::FRAME_BYTES_MAX), Keep::Newest);
     }
     assert!(frames.waiting(0, Size::Full).1 <= limits::TAIL_FRAMES_BYTES_MAX);
 }
@@ -122,10 +143,10 @@ fn frames_are_bounded_in_number_and_in_bytes() {
 #[test]
 fn tiles_and_pictures_do_not_replace_each_other() {
     let mut frames = Frames::default();
-    frames.insert(frame(0, 0, 128, 10), 1);
+    frames.insert(frame(0, 0, 128, 10), Keep::Newest);
     // Nobody made a big one yet: better a small one than none.
     assert!(frames.newest(Size::Full).is_some());
-    frames.insert(frame(0, 0, 854, 10), 1);
+    frames.insert(frame(0, 0, 854, 10), Keep::Newest);
     assert_eq!(frames.newest(Size::Full).unwrap().frame.header.width, 854);
     assert_eq!(frames.newest(Size::Tile).unwrap().frame.header.width, 128);
 }

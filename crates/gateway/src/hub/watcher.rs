@@ -79,7 +79,7 @@ impl Watch {
     /// Changes which frames it wants.
     pub fn wish(&self, wish: Option<FrameWish>) {
         *self.watcher.wish.lock() = wish;
-        self.tail.interest_changed();
+        self.tail.wished(wish);
     }
 
     /// Says up to which frame it has taken, for those that slow the generator.

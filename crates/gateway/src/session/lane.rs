@@ -21,7 +21,7 @@ pub(super) struct Lane {
     wish: FrameWish,
     /// The last frame sent or skipped.
     seen: Serial,
-    /// The last frame's number among those of its size; 0 before the first.
+    /// The last frame's number among those of its size; 0 before the first there ever was.
     seen_nth: u64,
     /// Not before this time.
     due: Timestamp,
@@ -35,12 +35,12 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(wish: FrameWish, watch: &Watch, now: Timestamp) -> Self {
         // The picture that is there is shown to a latecomer at once.
-        let newest = watch.tail().look(|recent| {
-            recent.frames.newest(Size::of(wish.max_width)).map_or_else(|| recent.frames.last() + 1, |held| held.serial)
+        let (seen, seen_nth) = watch.tail().look(|recent| {
+            let newest = recent.frames.newest(Size::of(wish.max_width));
+            newest.map_or_else(|| (recent.frames.last(), 0), |held| (held.serial - 1, held.nth - 1))
         });
-        let seen = newest - 1;
         watch.frames_seen(seen);
-        Self { wish, seen, seen_nth: 0, due: now, waits_since: None, dropped: 0, credit: None }
+        Self { wish, seen, seen_nth, due: now, waits_since: None, dropped: 0, credit: None }
     }
 
     const fn size(&self) -> Size {
@@ -56,9 +56,7 @@ impl Lane {
             Delivery::All => recent.frames.after(self.seen, self.size()).cloned(),
             Delivery::Latest => recent.frames.newest(self.size()).filter(|held| held.serial > self.seen).cloned(),
         })?;
-        if self.seen_nth > 0 {
-            self.dropped += held.nth.saturating_sub(self.seen_nth + 1);
-        }
+        self.dropped += held.nth.saturating_sub(self.seen_nth + 1);
         self.seen = held.serial;
         self.seen_nth = held.nth;
         self.waits_since = None;
@@ -90,11 +88,8 @@ impl Lane {
         if self.wish.delivery != Delivery::All {
             return None;
         }
-        let (waiting, newest) = watch.tail().look(|recent| {
-            let newest = recent.frames.newest(self.size()).map(|held| held.serial);
-            (recent.frames.waiting(self.seen, self.size()).0, newest)
-        });
-        let Some(newest) = newest.filter(|_| waiting > 0) else {
+        let newest = watch.tail().look(|recent| recent.frames.newest(self.size()).map(|held| (held.serial, held.nth)));
+        let Some((newest, nth)) = newest.filter(|(serial, _)| *serial > self.seen) else {
             self.waits_since = None;
             return None;
         };
@@ -102,11 +97,12 @@ impl Lane {
         if now.since(since) < PROGRESS_MAX_MS {
             return None;
         }
-        // What came before the newest will not be sent any more.
-        let skipped = waiting as u64 - 1;
+        // What came before the newest will not be sent any more, whether the tail still has it or dropped it.
+        self.dropped += nth.saturating_sub(self.seen_nth + 1);
         self.seen = newest - 1;
+        self.seen_nth = nth - 1;
         self.wish.delivery = Delivery::Latest;
         watch.wish(Some(self.wish));
-        Some(self.dropped + skipped)
+        Some(self.dropped)
     }
 }

@@ -3,6 +3,10 @@
 //! Unnamed events are statuses, `id:` is the position. Named beside them: `recovery` before a state to go on from, `frame`
 //! when there is a new picture to fetch, `gone`, and `done` after the terminal event, with a `retry:` of a day, so that a
 //! page that does not know `done` does not come back every three seconds.
+//!
+//! Asked for more only when there is room: a client that takes nothing is dropped by [`super::Socket`]. On HTTP/2 that holds
+//! for the connection; a stream of it that stands still beside others that do not costs its cursor until the client resets
+//! it.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -6,12 +6,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use protocol::{ErrorCode, Problem};
 use tokio::net::TcpStream;
 
-use super::refuse;
+use super::{refuse, socket::Socket};
 use crate::websocket::handshake::{self, Refused};
 
 /// A handshake that was answered: the answer, and the socket to come.
@@ -43,15 +43,22 @@ pub(super) fn accept(mut request: Request) -> Result<Upgrade, Response> {
 /// Waits until the answer is written, and gives the socket with what was already read from it. `None` when the client
 /// went away meanwhile.
 pub(super) async fn take(socket: OnUpgrade) -> Option<(TcpStream, Bytes)> {
-    let upgraded = socket.await.ok()?;
-    let Ok(parts) = downcast::<TokioIo<TcpStream>>(upgraded) else {
-        tracing::error!("connections are not served as TokioIo<TcpStream>; sockets cannot be taken over");
-        return None;
-    };
-    let stream = parts.io.into_inner();
+    let (stream, read) = unwrap(socket.await.ok()?)?;
     // Small messages must not wait for each other's acknowledgement.
     stream.set_nodelay(true).ok()?;
-    Some((stream, parts.read_buf))
+    Some((stream, read))
+}
+
+fn unwrap(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let upgraded = match downcast::<TokioIo<Socket>>(upgraded) {
+        Ok(parts) => return Some((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(other) => other,
+    };
+    let Ok(parts) = downcast::<TokioIo<TcpStream>>(upgraded) else {
+        tracing::error!("connections are served as something unknown; sockets cannot be taken over");
+        return None;
+    };
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 fn refuse_handshake(refused: &Refused) -> Response {

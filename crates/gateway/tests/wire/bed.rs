@@ -142,7 +142,8 @@ impl Bed {
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (routes, stopped) = (rushes_gateway::routes(Arc::clone(&gateway)), stop.clone());
+        let guard = axum::middleware::from_fn_with_state(Arc::clone(&gateway), rushes_gateway::guard);
+        let (routes, stopped) = (rushes_gateway::routes(Arc::clone(&gateway)).layer(guard), stop.clone());
         tracker.spawn(async move {
             axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned()).await.unwrap();
         });

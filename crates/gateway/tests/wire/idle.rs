@@ -44,8 +44,10 @@ async fn demand_is_announced_when_somebody_looks_and_when_nobody_does() {
     let frames = r#"{"maxFps":12,"maxWidth":480}"#;
     say(&mut socket, &format!(r#"{{"type":"subscribe","generationId":"{generation}","frames":{frames}}}"#)).await;
     hear(&mut socket).await;
-    ear.wait_for(|interest| interest.full == Some(Demand { max_fps: 12, max_width: 480 }) && interest.watchers == 1)
-        .await;
+    ear.wait_for(|interest| {
+        interest.full == Some(Demand { max_fps: 12, max_width: 480, every: false }) && interest.watchers == 1
+    })
+    .await;
     drop(socket);
     ear.wait_for(|interest| interest.watchers == 0 && interest.full.is_none()).await;
     assert_eq!(bed.gateway.hub().watched(), 0);

@@ -6,5 +6,6 @@ mod bed;
 mod doors;
 mod idle;
 mod slow;
+mod stall;
 mod transports;
 mod workers;

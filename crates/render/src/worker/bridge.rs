@@ -15,8 +15,6 @@ use crate::{Detail, Error, Film, Preview, PreviewDemand, Scene, Sink, Stage};
 const FULL_WIDTH_MAX: u32 = 854;
 /// 192 pixels: the widest small tile.
 const TILE_WIDTH_MAX: u32 = 192;
-/// From 60 a second on, more than is drawn, every picture is meant.
-const EVERY_FPS: u32 = 60;
 
 /// 1 s: the longest pause for a requester that cannot follow; longer ones would look like a stall.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -124,9 +122,9 @@ pub(super) fn demand(wanted: sdk::Wanted, slow: f64) -> Option<PreviewDemand> {
         (None, None) => return None,
     };
     Some(PreviewDemand {
-        max_fps: (f64::from(demand.max_fps.min(EVERY_FPS)) / slow.max(1.0)) as f32,
+        max_fps: (f64::from(demand.max_fps) / slow.max(1.0)) as f32,
         max_width: demand.max_width.min(width_max),
-        every: demand.max_fps >= EVERY_FPS,
+        every: wanted.every(),
     })
 }
 

@@ -74,8 +74,8 @@ fn errors_say_whether_another_try_is_worth_it() {
 
 #[test]
 fn previews_are_made_for_the_largest_screen_and_slower_when_it_cannot_follow() {
-    let full = Some(Demand { max_fps: 12, max_width: 4_000 });
-    let tile = Some(Demand { max_fps: 2, max_width: 192 });
+    let full = Some(Demand { max_fps: 12, max_width: 4_000, every: false });
+    let tile = Some(Demand { max_fps: 2, max_width: 192, every: false });
     assert_eq!(bridge::demand(sdk::Wanted::default(), 1.0), None);
     let both = bridge::demand(sdk::Wanted { full, tile }, 1.0).unwrap();
     assert_eq!((both.max_width, both.every), (854, false));
@@ -83,6 +83,8 @@ fn previews_are_made_for_the_largest_screen_and_slower_when_it_cannot_follow() {
     assert!((slowed.max_fps - 3.0).abs() < 1e-6);
     let small = bridge::demand(sdk::Wanted { full: None, tile }, 1.0).unwrap();
     assert_eq!(small.max_width, 192);
-    let every = Some(Demand { max_fps: 60, max_width: 854 });
-    assert!(bridge::demand(sdk::Wanted { full: every, tile: None }, 1.0).unwrap().every);
+    let fast = Some(Demand { max_fps: 60, max_width: 854, every: false });
+    assert!(!bridge::demand(sdk::Wanted { full: fast, tile: None }, 1.0).unwrap().every, "fast is not every");
+    let every = Some(Demand { max_fps: 1, max_width: 192, every: true });
+    assert!(bridge::demand(sdk::Wanted { full, tile: every }, 1.0).unwrap().every);
 }

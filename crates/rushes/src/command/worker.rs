@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use render::worker::{Reference, Workplace};
 
 use super::wide_runtime;
 use crate::{
@@ -43,8 +44,16 @@ fn pool(text: &str) -> Result<(String, u32), String> {
 impl Worker {
     pub(crate) fn run(self) -> Result<(), Fault> {
         server::start_log(&settings::of_environment()?.log);
-        let own = self.scratch.is_none().then(|| std::env::temp_dir().join(format!("rushes-{}", std::process::id())));
-        let folder = self.scratch.or_else(|| own.clone()).unwrap_or_default();
+        // Held until the worker ended, and removed then. A worker that was killed leaves it to the next one.
+        let (folder, _own) = match self.scratch {
+            Some(folder) => (folder, None),
+            None => {
+                let below = std::env::temp_dir();
+                let own = Workplace::claim(&below)
+                    .map_err(|error| Fault::failed(format!("no work folder in {}: {error}", below.display())))?;
+                (own.path().to_owned(), Some(own))
+            }
+        };
         let slots = self.pools.iter().map(|(_, slots)| *slots as usize).sum();
         let mut builder = sdk::Worker::builder(&self.server, self.token).label("renderer", "reference");
         for (pool, slots) in self.pools {
@@ -54,16 +63,11 @@ impl Worker {
             builder = builder.name(name);
         }
         let worker = builder.build().map_err(|error| Fault::caused(Kind::Usage, &error))?;
-        let reference = render::worker::Reference::new(folder, slots);
-        let ended = wide_runtime()?.block_on(async {
+        let reference = Reference::new(folder, slots);
+        wide_runtime()?.block_on(async {
             let signals = Signals::listen()?;
             Ok(worker.run(signals.stop().clone(), reference).await?)
-        });
-        if let Some(own) = own {
-            // Each run cleaned up after itself; there may never have been one.
-            let _ = std::fs::remove_dir(own);
-        }
-        ended
+        })
     }
 }
 

@@ -75,7 +75,9 @@ impl Connections {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+        // Who takes nothing of an answer or of a stream is dropped like who says nothing.
+        let socket = TokioIo::new(gateway::Socket::new(stream));
+        let connection = builder.serve_connection_with_upgrades(socket, TowerToHyperService::new(router));
         let mut connection = std::pin::pin!(connection);
         // The builder waits without a bound to learn which HTTP is spoken.
         let mut silence = std::pin::pin!(tokio::time::sleep(HEAD_TIMEOUT));

@@ -43,26 +43,31 @@ struct Held {
 }
 
 impl Held {
-    /// Takes the waiting progress if it is its stage's turn.
+    /// Takes the waiting progress of the stage whose turn it is, if enough time has passed since the last.
     fn take_progress(&mut self, now: Instant) -> Option<Progress> {
-        if self.lost || !self.working || self.progress_at.is_some_and(|at| now < at + PROGRESS_INTERVAL) {
+        if !self.working || self.progress_at.is_some_and(|at| now < at + PROGRESS_INTERVAL) {
             return None;
         }
-        let stages = &self.shared.offer.stages;
-        let mut slot = self.shared.progress.lock();
-        let place = stages.iter().position(|stage| slot.as_ref().is_some_and(|waiting| waiting.stage == stage.name));
-        match place {
-            Some(place) if place > self.stages_said => None,
-            Some(place) if place == self.stages_said => {
-                self.progress_at = Some(now);
-                slot.take()
-            }
-            // Of a stage that is over, or of none: nobody wants it.
-            _ => {
-                *slot = None;
-                None
-            }
+        self.take_last_progress(now)
+    }
+
+    /// Takes it whenever the last was: nothing of this stage comes after what is said next.
+    fn take_last_progress(&mut self, now: Instant) -> Option<Progress> {
+        if self.lost {
+            return None;
         }
+        let mut waiting = self.shared.progress.lock();
+        // Of a stage that is over: nobody wants it.
+        *waiting = waiting.split_off(&self.stages_said);
+        let progress = waiting.remove(&self.stages_said)?;
+        self.progress_at = Some(now);
+        Some(progress)
+    }
+
+    /// When the waiting progress may be said.
+    fn progress_due(&self) -> Option<Instant> {
+        let waits = self.shared.progress.lock().contains_key(&self.stages_said);
+        self.progress_at.filter(|_| waits && self.working && !self.lost).map(|at| at + PROGRESS_INTERVAL)
     }
 }
 
@@ -377,24 +382,43 @@ impl Desk {
         if self.draining && !std::mem::replace(&mut self.drain_said, true) {
             return Some(WorkerMessage::Drain);
         }
-        if let Some(pending) = self.pending.iter_mut().find(|pending| !pending.sent) {
-            pending.sent = true;
-            let message = pending.message.clone();
-            if let (Some(stage), Some(held)) = (completed(&message), self.held.get_mut(&pending.lease)) {
-                held.stages_said = held.stages_said.max(place_after(held, stage));
-            }
-            return Some(message);
+        if let Some(at) = self.pending.iter().position(|pending| !pending.sent) {
+            // How far the stage came is said before its end.
+            return Some(self.last_progress_before(at, now).unwrap_or_else(|| self.say_pending(at)));
         }
-        self.held.iter_mut().find_map(|(lease, held)| {
-            let Progress { stage, percent, message, metadata } = held.take_progress(now)?;
-            Some(WorkerMessage::Progress { lease: lease.clone(), stage, progress: percent, message, metadata })
-        })
+        self.held.iter_mut().find_map(|(lease, held)| Some(held.take_progress(now)?.of(lease)))
+    }
+
+    fn last_progress_before(&mut self, at: usize, now: Instant) -> Option<WorkerMessage> {
+        let Pending { lease, message, .. } = &self.pending[at];
+        let held = self.held.get_mut(lease)?;
+        let ends = match message {
+            WorkerMessage::Done { .. } => true,
+            other => completed(other).is_some_and(|stage| held.shared.place(stage) == Some(held.stages_said)),
+        };
+        if ends { Some(held.take_last_progress(now)?.of(lease)) } else { None }
+    }
+
+    fn say_pending(&mut self, at: usize) -> WorkerMessage {
+        let pending = &mut self.pending[at];
+        pending.sent = true;
+        let message = pending.message.clone();
+        if let (Some(stage), Some(held)) = (completed(&message), self.held.get_mut(&pending.lease)) {
+            held.stages_said = held.stages_said.max(place_after(held, stage));
+        }
+        message
     }
 
     /// When waiting progress may be said, if nothing else happens before.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        let waiting = self.held.values().filter(|held| held.shared.progress.lock().is_some());
-        waiting.filter_map(|held| held.progress_at).map(|at| at + PROGRESS_INTERVAL).min()
+        self.held.values().filter_map(Held::progress_due).min()
+    }
+}
+
+impl Progress {
+    fn of(self, lease: &LeaseId) -> WorkerMessage {
+        let Self { stage, percent, message, metadata } = self;
+        WorkerMessage::Progress { lease: lease.clone(), stage, progress: percent, message, metadata }
     }
 }
 
@@ -413,7 +437,7 @@ fn completed(message: &WorkerMessage) -> Option<&StageName> {
 
 /// How many stages are over once `stage` is.
 fn place_after(held: &Held, stage: &StageName) -> usize {
-    held.shared.offer.stages.iter().position(|known| known.name == *stage).map_or(0, |place| place + 1)
+    held.shared.place(stage).map_or(0, |place| place + 1)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a handler holds of one run: what is to be done, and everything it can say. Says nothing itself: durable things go
 //! to the owner task, progress waits in a slot for it, frames go straight to the connection when there is room.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -51,6 +51,15 @@ pub struct Wanted {
     pub tile: Option<Demand>,
 }
 
+impl Wanted {
+    /// Does somebody play each picture? Then show them with [`Run::frame_when_ready`], and stretch the time between them
+    /// by [`Run::slow`].
+    #[must_use]
+    pub fn every(&self) -> bool {
+        [self.full, self.tile].into_iter().flatten().any(|demand| demand.every)
+    }
+}
+
 /// What a preview frame's header says, beside what the run knows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
@@ -97,7 +106,7 @@ pub(crate) struct Saying {
     pub(crate) answer: oneshot::Sender<Result<Sequence, SayError>>,
 }
 
-/// The latest progress, waiting for its turn.
+/// The latest progress of one stage, waiting for its turn.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Progress {
     pub(crate) stage: StageName,
@@ -124,7 +133,8 @@ pub(crate) struct Shared {
     pub(crate) stop: Mutex<Option<Stop>>,
     pub(crate) wanted: watch::Sender<Wanted>,
     pub(crate) slow: watch::Sender<f64>,
-    pub(crate) progress: Mutex<Option<Progress>>,
+    /// By the place of its stage in the offer: a stage that begins must not take the last word of the one before it.
+    pub(crate) progress: Mutex<BTreeMap<usize, Progress>>,
     pub(crate) lane: Mutex<Option<FrameLane>>,
 }
 
@@ -139,9 +149,20 @@ impl Shared {
             stop: Mutex::new(None),
             wanted: watch::Sender::new(Wanted::default()),
             slow: watch::Sender::new(1.0),
-            progress: Mutex::new(None),
+            progress: Mutex::new(BTreeMap::new()),
             lane: Mutex::new(None),
         }
+    }
+
+    /// Keeps `progress` in place of what waits of its stage. False when no such stage was offered.
+    pub(crate) fn hold(&self, progress: Progress) -> bool {
+        let place = self.place(&progress.stage);
+        place.map(|place| self.progress.lock().insert(place, progress)).is_some()
+    }
+
+    /// Which of the offered stages it is.
+    pub(crate) fn place(&self, stage: &StageName) -> Option<usize> {
+        self.offer.stages.iter().position(|offered| offered.name == *stage)
     }
 
     /// Tells the handler to stop; the first reason stays.
@@ -205,11 +226,13 @@ impl Run {
     }
 
     /// How far `stage` is, from 0 to 100 per cent of the stage. Never blocks and never fails: what is not sent yet is
-    /// replaced. Progress of a stage before its predecessor was reported completed waits for its turn.
+    /// replaced. The newest goes out before the stage is reported completed; progress of a stage before its predecessor
+    /// was reported completed waits for its turn. Progress of a stage that was not offered is ignored.
     pub fn progress(&self, stage: &StageName, percent: f64, message: Option<String>, metadata: Option<Metadata>) {
         let progress = Progress { stage: stage.clone(), percent: percent.clamp(0.0, 100.0), message, metadata };
-        *self.shared.progress.lock() = Some(progress);
-        self.wake.notify_one();
+        if self.shared.hold(progress) {
+            self.wake.notify_one();
+        }
     }
 
     /// The stage ended well. Returns when that is durable.

@@ -142,6 +142,10 @@ impl Bench {
     }
 
     pub(super) fn frame(&self, generation: &str, index: u32) {
+        self.revision(generation, index, 0);
+    }
+
+    pub(super) fn revision(&self, generation: &str, index: u32, revision: u32) {
         let generation: GenerationId = generation.parse().unwrap();
         let header = Header {
             format: Format::Webp,
@@ -149,7 +153,7 @@ impl Bench {
             fence: Fence(1),
             index: FrameIndex(index),
             total: 48,
-            revision: Revision(0),
+            revision: Revision(revision),
             pts_micros: 0,
             width: 4,
             height: 4,

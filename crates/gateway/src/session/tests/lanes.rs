@@ -70,6 +70,37 @@ fn whoever_wants_all_frames_gets_each_and_slows_the_generator() {
 }
 
 #[test]
+fn whoever_wants_all_frames_gets_each_revision_of_each_picture() {
+    let mut bench = watching(r#"{"delivery":"all"}"#);
+    let drawn: Vec<_> = (0..3).flat_map(|revision| (0..4).map(move |index| (index, revision))).collect();
+    for (index, revision) in &drawn {
+        bench.revision("gen_abc", *index, *revision);
+    }
+    let said = bench.heard();
+    let seen = said.iter().filter_map(|said| match said {
+        Said::Frame(bytes) => {
+            let header = protocol::frame::Header::read(bytes).unwrap().0;
+            Some((header.index.0, header.revision.0))
+        }
+        _ => None,
+    });
+    assert_eq!(seen.collect::<Vec<_>>(), drawn);
+}
+
+#[test]
+fn what_the_tail_dropped_counts_as_dropped() {
+    let mut bench = watching(r#"{"delivery":"all"}"#);
+    for index in 0..100 {
+        bench.frame("gen_abc", index);
+    }
+    bench.later(1);
+    bench.later(10_000);
+    let said = bench.heard();
+    assert!(matches!(&said[0], Said::Json(value) if value["dropped"] == 99), "{:?}", said[0]);
+    assert_eq!(indices(&said), [99]);
+}
+
+#[test]
 fn ten_seconds_without_progress_fall_back_to_the_newest() {
     let mut bench = watching(r#"{"delivery":"all"}"#);
     for index in 0..5 {

@@ -390,6 +390,10 @@ pub(super) fn worker_server() -> Value {
                     "type": "wanted", "lease": LEASE, "full": {"maxFps": 12, "maxWidth": 854}, "tile": {"maxFps": 2, "maxWidth": 192}
                 }),
             ),
+            (
+                "wanted by one that plays each picture",
+                json!({"type": "wanted", "lease": LEASE, "full": {"maxFps": 12, "maxWidth": 854, "every": true}}),
+            ),
             ("wanted by nobody", json!({"type": "wanted", "lease": LEASE})),
             ("slow", json!({"type": "slow", "lease": LEASE, "factor": 1.5})),
             ("lease_lost", json!({"type": "lease_lost", "lease": LEASE})),

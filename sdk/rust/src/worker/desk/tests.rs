@@ -117,7 +117,7 @@ fn said(message: Option<WorkerMessage>) -> String {
 }
 
 fn progress(run: &Shared, name: &str, percent: f64) {
-    *run.progress.lock() = Some(Progress { stage: stage(name), percent, message: None, metadata: None });
+    assert!(run.hold(Progress { stage: stage(name), percent, message: None, metadata: None }));
 }
 
 #[test]
@@ -219,13 +219,44 @@ fn progress_waits_for_its_stage_and_is_forgotten_after_it() {
     bed.now += PROGRESS_INTERVAL;
     progress(&run, "one", 99.0);
     assert_eq!(bed.next(), None);
-    assert_eq!(*run.progress.lock(), None);
+    assert!(run.progress.lock().is_empty());
     // The edge may not have arrived: on the next connection progress waits behind it again.
     bed.desk.disconnected();
     progress(&run, "two", 20.0);
     bed.resume(Resumption::Resumed);
     assert_eq!(said(bed.next()), "e1");
     assert_eq!(said(bed.next()), "two 20");
+}
+
+/// A stage of few pictures ends before the last of them had its turn, and the next one has begun.
+#[test]
+fn the_last_progress_of_a_stage_is_said_before_its_end() {
+    let mut bed = Bed::new();
+    let run = bed.granted();
+    progress(&run, "one", 60.0);
+    assert_eq!(said(bed.next()), "one 60");
+    progress(&run, "one", 100.0);
+    progress(&run, "two", 10.0);
+    assert_eq!(bed.next(), None, "not its time");
+    let _waiting = bed.say("e1", RunEvent::StageCompleted { stage: stage("one"), outputs: None });
+    assert_eq!(said(bed.next()), "one 100");
+    assert_eq!(said(bed.next()), "e1");
+    assert_eq!(bed.next(), None, "not its time");
+    bed.desk.finished(&lease(), Ok(Outputs::new()), id("end"));
+    assert_eq!(said(bed.next()), "two 10");
+    assert_eq!(said(bed.next()), "end");
+    assert_eq!(bed.next(), None);
+}
+
+#[test]
+fn progress_that_waits_for_another_stage_wakes_nobody() {
+    let mut bed = Bed::new();
+    let run = bed.granted();
+    progress(&run, "one", 1.0);
+    assert_eq!(said(bed.next()), "one 1");
+    progress(&run, "two", 1.0);
+    bed.now += PROGRESS_INTERVAL * 2;
+    assert_eq!((bed.next(), bed.desk.next_at()), (None, None));
 }
 
 #[test]
@@ -286,7 +317,7 @@ fn a_draining_worker_hands_back_what_it_gives_up_and_says_done_of_what_it_finish
 fn who_looks_is_forgotten_with_the_connection() {
     let mut bed = Bed::new();
     let run = bed.granted();
-    let full = Some(protocol::worker::Demand { max_fps: 12, max_width: 854 });
+    let full = Some(protocol::worker::Demand { max_fps: 12, max_width: 854, every: true });
     bed.receive(ServerMessage::Wanted { lease: lease(), full, tile: None });
     assert_eq!(run.wanted.borrow().full, full);
     bed.desk.disconnected();
