@@ -1,0 +1,217 @@
+// The live socket: one for all generations that are watched.
+
+import { endingOfClose, endingOfError, type Ending } from "./ending.ts";
+import { RushesError } from "./errors.ts";
+import { decodeFrame } from "./frame.ts";
+import { decodeServerMessage, type ClientMessage, type ServerMessage } from "./live.ts";
+import type { Tokens } from "./tokens.ts";
+import type { Outlet, Transport } from "./transport.ts";
+import { watch, type Watchdog } from "./watchdog.ts";
+import type { WebSocketLike, World } from "./world.ts";
+
+/** More than anybody takes: unpauses. */
+const CREDIT_MAX = 0xffff_ffff;
+
+export class SocketTransport implements Transport {
+    readonly #url: string;
+    readonly #tokens: Tokens;
+    readonly #world: World;
+    readonly #outlet: Outlet;
+    #socket: WebSocketLike | null = null;
+    #token: string | null = null;
+    #dog: Watchdog;
+    #isOpen = false;
+    #isOver = false;
+    /** How many `subscribe` of a generation are not answered; only the last answer says where we are. */
+    readonly #joined = new Map<string, number>();
+    readonly #timers = new Set<() => void>();
+    #reconnectMs: number | undefined;
+
+    constructor(base: string, ids: Iterable<string>, tokens: Tokens, world: World, outlet: Outlet) {
+        this.#url = `${base.replace(/^http/, "ws")}/v1/live`;
+        this.#tokens = tokens;
+        this.#world = world;
+        this.#outlet = outlet;
+        this.#dog = { heardAt: world.now(), askedAt: world.now() };
+        for (const id of ids) this.#joined.set(id, 0);
+        void this.#open();
+    }
+
+    join(id: string): void {
+        const pending = this.#joined.get(id) ?? 0;
+        this.#joined.set(id, pending);
+        const wanted = this.#isOpen ? this.#outlet.wanted(id) : null;
+        if (wanted === null) return;
+        this.#joined.set(id, pending + 1);
+        this.#say({
+            type: "subscribe",
+            generationId: id,
+            delivery: wanted.delivery,
+            ...(wanted.after !== null && { after: wanted.after }),
+            ...(wanted.frames !== null && { frames: wanted.frames }),
+        });
+        if (wanted.paused) this.credit(id);
+    }
+
+    leave(id: string): void {
+        if (this.#joined.delete(id) && this.#isOpen) this.#say({ type: "unsubscribe", generationId: id });
+    }
+
+    credit(id: string): void {
+        const wanted = this.#isOpen ? this.#outlet.wanted(id) : null;
+        if (wanted?.frames) this.#say({ type: "credit", generationId: id, frames: wanted.paused ? 0 : CREDIT_MAX });
+    }
+
+    close(): void {
+        if (this.#isOver) return;
+        this.#isOver = true;
+        for (const stop of this.#timers) stop();
+        const socket = this.#socket;
+        if (socket === null) return;
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        // `ws` throws for a socket closed while it connects, by an event.
+        socket.onerror = () => {};
+        socket.close(1000);
+    }
+
+    async #open(): Promise<void> {
+        try {
+            this.#token = await this.#tokens.get();
+        } catch (error) {
+            const told = error as RushesError;
+            return this.#end(told.retryable ? { kind: "lost", loss: {}, error: told } : { kind: "token" });
+        }
+        if (this.#isOver) return;
+        this.#dog = { heardAt: this.#world.now(), askedAt: this.#world.now() };
+        try {
+            this.#listen(new this.#world.WebSocket!(this.#url, "rushes.v1"));
+        } catch (cause) {
+            // A page under https may not open a plain socket, for example.
+            return this.#end(endingOfError(new RushesError("bad_answer", "no socket", true, { cause })));
+        }
+        this.#guard();
+    }
+
+    #listen(socket: WebSocketLike): void {
+        this.#socket = socket;
+        socket.binaryType = "arraybuffer";
+        socket.onopen = () => {
+            if (this.#token !== null) this.#say({ type: "authenticate", token: this.#token });
+        };
+        socket.onmessage = ({ data }: { data: unknown }) => this.#hear(data);
+        socket.onerror = () => {};
+        socket.onclose = ({ code }: { code: number }) => {
+            const ending = endingOfClose(code, this.#reconnectMs);
+            if (ending.kind === "token") this.#tokens.refuse(this.#token);
+            this.#end(ending);
+        };
+    }
+
+    #hear(data: unknown): void {
+        this.#dog = { heardAt: this.#world.now(), askedAt: this.#isOpen ? null : this.#dog.askedAt };
+        if (typeof data === "string") return this.#obey(decodeServerMessage(data));
+        if (!(data instanceof ArrayBuffer)) return;
+        const frame = decodeFrame(data);
+        if (typeof frame !== "string") this.#outlet.frame(frame);
+    }
+
+    #obey(message: ServerMessage): void {
+        switch (message.kind) {
+            case "authenticated":
+                if (this.#isOpen) return;
+                this.#isOpen = true;
+                this.#dog = { heardAt: this.#world.now(), askedAt: null };
+                this.#outlet.opened();
+                for (const id of [...this.#joined.keys()]) this.join(id);
+                return;
+            case "event":
+                this.#outlet.heard(message.event.generationId, message);
+                return;
+            case "hint":
+                this.#outlet.heard(message.hint.generationId, message);
+                return;
+            case "subscribed":
+                return this.#answered(message);
+            case "done":
+                // It ends the subscription before the one that was asked for since.
+                if ((this.#joined.get(message.generationId) ?? 0) > 0) return;
+                this.#outlet.heard(message.generationId, message);
+                return;
+            case "error":
+                return this.#refused(message.error, message.generationId);
+            case "reconnect":
+                this.#reconnectMs = message.afterMs;
+                return;
+            case "unsubscribed":
+            case "accepted":
+            case "backpressure":
+            case "pong":
+            case "unknown":
+                return;
+        }
+    }
+
+    #answered(message: ServerMessage & { kind: "subscribed" }): void {
+        const { generationId: id, position } = message;
+        if (id === undefined || !this.#joined.has(id)) return;
+        const pending = Math.max(0, (this.#joined.get(id) ?? 0) - 1);
+        this.#joined.set(id, pending);
+        if (pending === 0) this.#outlet.heard(id, { kind: "subscribed", ...(position !== undefined && { position }) });
+    }
+
+    #refused(error: RushesError, id: string | undefined): void {
+        if (error.code === "unauthorized") return; // A close follows and says it.
+        if (id !== undefined && !error.retryable) {
+            this.#joined.delete(id);
+            this.#outlet.heard(id, { kind: "refused", error });
+            return;
+        }
+        if (!error.retryable) return;
+        // Asked too fast, or the store cannot be read: whoever waits for an answer asks again.
+        this.#later(this.#world.timing.refusedMs * (1 + this.#world.random()), () => {
+            for (const [waiting, pending] of this.#joined) {
+                if (waiting !== id && (id !== undefined || pending === 0)) continue;
+                this.#joined.set(waiting, 0);
+                this.join(waiting);
+            }
+        });
+    }
+
+    /** Asks when it is quiet, and gives up when nothing comes although it was asked. */
+    #guard(): void {
+        const { openMs, quietMs, muteMs } = this.#world.timing;
+        const due = watch(this.#dog, { quietMs, muteMs: this.#isOpen ? muteMs : openMs }, this.#world.now());
+        switch (due.kind) {
+            case "mute":
+                return this.#end({ kind: "lost", loss: { mute: true } });
+            case "ask":
+                this.#say({ type: "ping" });
+                this.#dog = { ...this.#dog, askedAt: this.#world.now() };
+                return this.#guard();
+            case "wait":
+                return this.#later(due.at - this.#world.now(), () => this.#guard());
+        }
+    }
+
+    #later(ms: number, then: () => void): void {
+        const stop = this.#world.after(ms, () => {
+            this.#timers.delete(stop);
+            then();
+        });
+        this.#timers.add(stop);
+    }
+
+    #say(message: ClientMessage): void {
+        try {
+            this.#socket?.send(JSON.stringify(message));
+        } catch {
+            // Closing; `onclose` says so.
+        }
+    }
+
+    #end(ending: Ending): void {
+        if (this.#isOver) return;
+        this.close();
+        this.#outlet.ended(ending);
+    }
+}
