@@ -123,3 +123,19 @@ async fn until_sequence(server: &Server, id: &str, sequence: u64) -> Result<()> 
         page["position"].as_str().context("a position")?.clone_into(&mut after);
     }
 }
+
+/// A deploy in the middle: the server leaves as asked, the worker draws on, the next server takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_goes_on_through_a_restart_and_burns_no_attempt() -> Result<()> {
+    let mut server = Server::start()?;
+    let _worker = Worker::start(&server, "w1")?;
+    let id = server.submit("ada").await?;
+    watch::until(&server, "ada", &id, |event| event["stage"] == "generating_frames").await?;
+    assert_eq!(server.terminate().await?.code(), Some(0));
+    server.start_again()?;
+    let events = Watcher::Socket.watch(server.url.clone(), "ada", &id).await?;
+    assert_one_history(&events);
+    assert_eq!(events.last().context("an event")?["type"], "complete", "{events:#?}");
+    assert_eq!(attempts_burned(&events), 0);
+    Ok(())
+}

@@ -36,7 +36,8 @@ pub fn check(submission: &Submission, pipelines: &Pipelines) -> Result<Checked, 
     if let Some(schema) = &registered.schema {
         let value = Value::Object(input.clone());
         if let Some(error) = schema.iter_errors(&value).next() {
-            return Err(invalid(&error.instance_path().to_string(), &error.to_string()));
+            // Without the value: a prompt that is too long would push the limit out of sight.
+            return Err(invalid(&error.instance_path().to_string(), &error.masked().to_string()));
         }
     }
     Ok(Checked { pipeline: Arc::clone(&registered.pipeline), input })
@@ -122,6 +123,7 @@ mod tests {
         }
         let long = serde_json::json!({"prompt": "x".repeat(4_001)}).to_string();
         let problem = check(&submission(&long), &pipelines()).unwrap_err();
-        assert!(problem.message.chars().count() < 300, "the prompt is not repeated whole: {problem}");
+        assert!(problem.message.contains("4000"), "the limit is named: {problem}");
+        assert!(problem.message.chars().count() < 300, "the prompt is not repeated: {problem}");
     }
 }

@@ -78,6 +78,21 @@ async fn a_lease_in_the_hands_of_another_worker_writes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_wrong_announcement_without_the_lease_learns_nothing_of_the_file() -> Result<()> {
+    let (server, mut worker, lease) = running().await?;
+    let mut thief = Puppet::connect(&server, "w2").await?;
+    for (id, name) in [("a", KEPT.0), ("b", "never.txt")] {
+        let announce = json!({"type": "artifact", "lease": lease.id, "eventId": id, "name": name, "size": 7,
+            "sha256": sha256_hex(b"a guess")});
+        let answer = thief.durable(&announce).await?;
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("refused"), &json!("lease_lost")), "{answer}");
+        assert!(!answer.to_string().contains(&sha256_hex(KEPT.1)), "{answer}");
+    }
+    worker.finish(&server, &lease).await?;
+    goes_on(&server).await
+}
+
+#[tokio::test]
 async fn after_the_end_a_lease_writes_nothing() -> Result<()> {
     let (server, mut worker, lease) = running().await?;
     worker.finish(&server, &lease).await?;

@@ -74,7 +74,7 @@ async fn a_truncated_database_is_refused_and_left_alone() -> Result<()> {
     let folder = used().await?;
     let database = folder.path().join("rushes.db");
     let whole = fs::read(&database)?;
-    for length in [whole.len() - PAGE, whole.len() / 2, PAGE, 100, 10, 0] {
+    for length in [whole.len() - 1, whole.len() - PAGE, whole.len() / 2, PAGE, 100, 10, 0] {
         fs::write(&database, &whole[..length])?;
         println!("{length} of {} bytes", whole.len());
         refused_and_untouched(&folder, &WAY_BACK).await?;

@@ -2,7 +2,7 @@
 
 use access::{Door, Identity};
 use axum::http::{HeaderMap, Uri, header};
-use protocol::{ErrorCode, Problem};
+use protocol::Problem;
 
 use crate::Gateway;
 
@@ -37,9 +37,7 @@ pub(super) fn flag(uri: &Uri, name: &str) -> bool {
 /// Who asks; the same 401 for every token that is not good.
 pub(super) fn identify(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, door: Door) -> Result<Identity, Problem> {
     let token = of(headers, uri);
-    gateway.identify(token.as_deref(), door).map_err(|error| {
-        Problem::new(ErrorCode::Unauthorized, error.to_string()).hint("send `Authorization: Bearer <token>`")
-    })
+    Ok(gateway.identify(token.as_deref(), door)?)
 }
 
 /// Percent-decoding; a broken escape stands for itself.

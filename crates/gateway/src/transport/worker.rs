@@ -72,8 +72,14 @@ async fn serve(gateway: &Gateway, stream: TcpStream, read: Bytes, identity: Iden
         // Either side's end is the end of both: dropping the link tells the orchestrator.
         tokio::select! {
             biased;
+            // The worker keeps its runs and comes back to whoever listens next.
+            () = gateway.stop.cancelled() => {}
             () = Box::pin(listen(reader, read, inbound, control)) => {}
             () = Box::pin(speak(gateway, &mut writer, outbound, controls)) => {}
+        }
+        if gateway.stop.is_cancelled() {
+            let drain = encoder::close(CloseCode::GOING_AWAY, "Server is stopping");
+            let _ = tokio::time::timeout(WRITE_MAX, writer.write_all(&drain)).await;
         }
     } else {
         let _ = writer.write_all(&encoder::close(CloseCode::TRY_AGAIN_LATER, "Server is stopping")).await;

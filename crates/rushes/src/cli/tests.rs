@@ -1,3 +1,5 @@
+//! The command line: what it takes, and what it refuses.
+
 use clap::{CommandFactory as _, error::ErrorKind};
 
 use super::*;

@@ -107,6 +107,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let lock = lock(&folder)?;
     let path = folder.join(DATABASE);
     refuse_emptied(&folder, &path)?;
+    refuse_torn(&folder, &path)?;
 
     let sql = |error: rusqlite::Error| failed(&folder, &path, error);
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -167,6 +168,33 @@ fn refuse_emptied(folder: &Path, path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(refused(folder, error)),
     }
+}
+
+/// Bytes of a database's header up to and with its page size.
+const PAGE_SIZE_END: usize = 18;
+
+/// SQLite passes over a last page that is not whole. Where no log stands beside the file to complete it, something was
+/// cut off.
+fn refuse_torn(folder: &Path, path: &Path) -> Result<(), OpenError> {
+    let logged = fs::metadata(path.with_extension("db-wal")).is_ok_and(|log| log.len() > 0);
+    let mut file = match File::open(path) {
+        Ok(file) if !logged => file,
+        _ => return Ok(()),
+    };
+    let mut header = [0; PAGE_SIZE_END];
+    if file.read_exact(&mut header).is_err() {
+        return Ok(());
+    }
+    // The file format writes 65,536, which does not fit, as 1.
+    let page = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let length = file.metadata().map_err(|error| refused(folder, error))?.len();
+    if page == 0 || length.is_multiple_of(page) {
+        return Ok(());
+    }
+    Err(OpenError::Corrupt { path: path.to_owned(), finding: format!("{length} bytes are no whole number of pages") })
 }
 
 /// Checks that the file is ours, sound and of this version, before the first setting that writes to it; creates the

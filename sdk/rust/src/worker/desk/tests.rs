@@ -1,3 +1,5 @@
+//! The desk by itself: what is kept, repeated and dropped.
+
 use protocol::{
     Attempt, CausalId, GenerationId, PipelineName, Timestamp,
     worker::{FailureKind, OfferedStage, RunInputs},
