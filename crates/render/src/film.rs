@@ -7,11 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::ffmpeg;
 use crate::frame::Frame;
 use crate::kept;
 use crate::motion;
 use crate::pool::{self, Halt, Step};
-use crate::request::{Plan, Request};
+use crate::request::{Encoder, Plan, Request};
 use crate::resize::Resizer;
 use crate::scene::Scene;
 use crate::sink::{Detail, Sink, Stage};
@@ -19,21 +20,25 @@ use crate::thumbnail;
 
 mod generate;
 
-/// The thumbnail takes about a twentieth of the time of a three-second film's encoding.
+/// Two seconds between key frames: how far back a player must go after a seek.
+pub(crate) const KEY_SECONDS: u32 = 2;
+/// The index and the thumbnail take about a twentieth of the time of a three-second film's encoding.
 const ENCODING_SHARE: f64 = 0.95;
+/// The index takes milliseconds; what is left is the thumbnail.
+const INDEX_SHARE: f64 = 0.96;
 
 pub use generate::{REVISION_LAST, generate};
 
 /// A finished film.
 #[derive(Debug, Clone)]
 pub struct Film {
-    /// A fast-start MP4 file: H.264, 4:2:0, BT.709.
+    /// A fast-start MP4 file: H.264 or AV1, 4:2:0, BT.709.
     pub mp4: Vec<u8>,
     /// A WebP picture at most 480 pixels wide; `None` when making it went wrong, which never fails the film.
     pub thumbnail: Option<Vec<u8>>,
     /// The numbers of this film.
     pub plan: Plan,
-    /// Which encoder made it.
+    /// Which encoder made it: [`Encoder::name`].
     pub encoder: &'static str,
 }
 
@@ -179,22 +184,35 @@ pub fn upscale(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Resul
 /// Stage `encoding`: one file that plays, and a thumbnail.
 ///
 /// # Errors
-/// [`Error::NoEncoder`] in a build without the feature `h264`; else as [`interpolate`].
+/// [`Error::NoEncoder`] when openh264 is asked for in a build without the feature `h264`; [`Error::Encoder`] when ffmpeg
+/// is missing, dies or hangs; else as [`interpolate`].
 pub fn encode(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Result<Film, Error> {
     let plan = request.plan()?;
     let reader = open(request, &plan, &folder.large(), plan.output, plan.frames)?;
     let mut progress = Progress::new(Stage::Encoding, "Encoding final video...", plan.frames);
     progress.share = ENCODING_SHARE;
-    let mp4 = compress(&plan, &reader, progress, sink)?;
+    let mp4 = match request.encoder {
+        Encoder::OpenH264 => compress(&plan, &reader, &mut progress, sink)?,
+        Encoder::X264 | Encoder::SvtAv1 => {
+            let program = Path::new("ffmpeg");
+            let process = ffmpeg::Process::start(program, request.encoder, &plan, folder.0.join("film.mp4.part"))?;
+            hand_over(process, &plan, &reader, &mut progress, sink)?
+        }
+    };
     let detail = Detail { current_frame: plan.frames, total_frames: plan.frames };
-    sink.progress(Stage::Encoding, ENCODING_SHARE, "Creating thumbnail", detail);
+    sink.progress(Stage::Encoding, INDEX_SHARE, "Creating thumbnail", detail);
     let thumbnail = thumbnail::make(reader, plan.frames / 3, sink)?;
     sink.progress(Stage::Encoding, 1.0, "Encoding final video...", detail);
-    Ok(Film { mp4, thumbnail, plan, encoder: "openh264" })
+    Ok(Film { mp4, thumbnail, plan, encoder: request.encoder.name() })
 }
 
 #[cfg(feature = "h264")]
-fn compress(plan: &Plan, reader: &kept::Reader, mut progress: Progress, sink: &mut dyn Sink) -> Result<Vec<u8>, Error> {
+fn compress(
+    plan: &Plan,
+    reader: &kept::Reader,
+    progress: &mut Progress,
+    sink: &mut dyn Sink,
+) -> Result<Vec<u8>, Error> {
     use crate::h264::{Compressor, Reel};
     progress.at(0, sink);
     let mut compressor = Compressor::new(plan.fps)?;
@@ -208,12 +226,33 @@ fn compress(plan: &Plan, reader: &kept::Reader, mut progress: Progress, sink: &m
         }
         stop_if_cancelled(sink)
     })?;
+    progress.say("Generating metadata", sink);
     reel.finish()
 }
 
 #[cfg(not(feature = "h264"))]
-fn compress(_: &Plan, _: &kept::Reader, _: Progress, _: &mut dyn Sink) -> Result<Vec<u8>, Error> {
+fn compress(_: &Plan, _: &kept::Reader, _: &mut Progress, _: &mut dyn Sink) -> Result<Vec<u8>, Error> {
     Err(Error::NoEncoder)
+}
+
+fn hand_over(
+    mut process: ffmpeg::Process,
+    plan: &Plan,
+    reader: &kept::Reader,
+    progress: &mut Progress,
+    sink: &mut dyn Sink,
+) -> Result<Vec<u8>, Error> {
+    progress.at(0, sink);
+    let work = |index: usize, _: &Halt| Ok(reader.frame(index as u32)?);
+    pool::ordered(plan.threads, plan.frames as usize, work, |step| {
+        if let Step::Done(index, frame) = step {
+            process.push(&frame, sink)?;
+            progress.at(index as u32 + 1, sink);
+        }
+        stop_if_cancelled(sink)
+    })?;
+    progress.say("Generating metadata", sink);
+    process.finish(sink)
 }
 
 fn open(request: &Request, plan: &Plan, path: &Path, size: crate::Size, count: u32) -> Result<kept::Reader, Error> {
@@ -252,5 +291,10 @@ impl Progress {
     fn at(&mut self, current: u32, sink: &mut dyn Sink) {
         let detail = Detail { current_frame: current, total_frames: self.total };
         sink.progress(self.stage, self.share * f64::from(current) / f64::from(self.total), &self.message, detail);
+    }
+    /// All pictures are done; `message` is what comes after them.
+    fn say(&self, message: &str, sink: &mut dyn Sink) {
+        let detail = Detail { current_frame: self.total, total_frames: self.total };
+        sink.progress(self.stage, self.share, message, detail);
     }
 }

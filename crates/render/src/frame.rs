@@ -56,6 +56,14 @@ impl Frame {
         webp::encode(self, quality.clamp(0.0, 100.0), webp::Effort::Kept)
     }
 
+    /// This picture as a preview: a lossy WebP file made in a quarter of the time of [`Frame::to_webp`].
+    ///
+    /// # Errors
+    /// As [`Frame::to_webp`].
+    pub fn to_preview(&self) -> Result<Vec<u8>, Error> {
+        webp::encode(self, webp::PREVIEW_QUALITY, webp::Effort::Preview)
+    }
+
     /// Likeness of two pictures' luma in decibels; infinite when equal. Pictures of different sizes have none.
     #[must_use]
     pub fn psnr(&self, other: &Self) -> f64 {

@@ -8,11 +8,9 @@ use openh264::encoder::{
 use openh264::formats::YUVSlices;
 
 use crate::error::Error;
+use crate::film::KEY_SECONDS;
 use crate::frame::Frame;
 use crate::request::Size;
-
-/// Two seconds between key frames: how far back a player must go after a seek.
-const KEY_SECONDS: u32 = 2;
 
 fn refuse(encoder: &'static str, reason: impl std::fmt::Display) -> Error {
     Error::Encoder { encoder, reason: reason.to_string() }

@@ -7,6 +7,7 @@
 
 mod colour;
 mod error;
+mod ffmpeg;
 mod film;
 mod frame;
 #[cfg(feature = "h264")]
@@ -20,6 +21,7 @@ mod prompt;
 mod request;
 mod resize;
 pub mod scene;
+mod simd;
 mod sink;
 mod thumbnail;
 mod webp;
@@ -31,8 +33,8 @@ pub use film::{Film, Folder, REVISION_LAST, analyse, encode, film, generate, int
 pub use frame::Frame;
 pub use motion::between;
 pub use request::{
-    BadRequest, DRAW_PIXELS_MAX, FILM_PIXELS_MAX, FPS_MAX, PROMPT_CHARS_MAX, Plan, Request, SECONDS_MAX, SECONDS_MIN,
-    SHAPE_MAX, SIDE_MAX, SIDE_MIN, Size, THREADS_MAX,
+    BadRequest, DRAW_PIXELS_MAX, Encoder, FILM_PIXELS_MAX, FPS_MAX, PROMPT_CHARS_MAX, Plan, Request, SECONDS_MAX,
+    SECONDS_MIN, SHAPE_MAX, SIDE_MAX, SIDE_MIN, Size, THREADS_MAX,
 };
 pub use scene::Scene;
 pub use sink::{Detail, Preview, PreviewDemand, Sink, Stage};

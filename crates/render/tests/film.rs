@@ -102,6 +102,7 @@ fn a_prompt_becomes_a_film_that_plays_while_it_loads() {
         "Interpolating between keyframes...",
         "Upscaling to 144p...",
         "Encoding final video...",
+        "Generating metadata",
         "Creating thumbnail",
     ] {
         assert!(messages.contains(&message), "{message} is missing");

@@ -18,7 +18,6 @@ use crate::request::{Plan, Request, Size};
 use crate::resize::Resizer;
 use crate::scene::Scene;
 use crate::sink::{Detail, Preview, PreviewDemand, Sink, Stage};
-use crate::webp;
 
 /// The revision of a finished picture; earlier ones count up from 0.
 pub const REVISION_LAST: u32 = 2;
@@ -28,8 +27,6 @@ const CHUNK: u32 = 8;
 const COARSE: [(u32, f32); REVISION_LAST as usize] = [(8, 15.0), (4, 5.5)];
 /// 64 pixels: smaller shows nothing; screens ask for tiles of 192.
 const PREVIEW_WIDTH_MIN: u32 = 64;
-/// Quality 75: 43 dB and about 20 KB at 480p.
-const PREVIEW_QUALITY: f32 = 75.0;
 
 /// Stage `generating_frames`: draws the film's key pictures into [`Folder::frames`].
 ///
@@ -166,10 +163,9 @@ impl Pass<'_> {
     fn preview(&self, index: u32, frame: &Frame, width: u32, halt: &Halt) -> Result<Preview, Error> {
         let size = preview_size(self.plan.draw, width);
         let webp = if frame.size == size {
-            webp::encode(frame, PREVIEW_QUALITY, webp::Effort::Preview)?
+            frame.to_preview()?
         } else {
-            let scaled = Resizer::new(frame.size, size).run(frame, halt)?;
-            webp::encode(&scaled, PREVIEW_QUALITY, webp::Effort::Preview)?
+            Resizer::new(frame.size, size).run(frame, halt)?.to_preview()?
         };
         let last_of_revision = index + 1 == self.end;
         Ok(Preview {

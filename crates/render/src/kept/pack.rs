@@ -24,12 +24,39 @@ pub(super) fn plane(plane: &[u8], width: usize, out: &mut Vec<u8>) {
     for block in residuals.chunks_exact(BLOCK) {
         let bits = 8 - block.iter().fold(0, |all, value| all | value).leading_zeros() as usize;
         out.push(bits as u8);
-        for eight in block.chunks_exact(8) {
-            let mut word = 0_u64;
-            for (i, &value) in eight.iter().enumerate() {
-                word |= u64::from(value) << (i * bits);
-            }
-            out.extend_from_slice(&word.to_le_bytes()[..bits]);
+        match bits {
+            0 => {}
+            1 => squeeze::<1>(block, out),
+            2 => squeeze::<2>(block, out),
+            3 => squeeze::<3>(block, out),
+            4 => squeeze::<4>(block, out),
+            5 => squeeze::<5>(block, out),
+            6 => squeeze::<6>(block, out),
+            7 => squeeze::<7>(block, out),
+            _ => out.extend_from_slice(block),
+        }
+    }
+}
+
+/// One loop for each width, so that every shift is a constant.
+fn squeeze<const BITS: usize>(block: &[u8], out: &mut Vec<u8>) {
+    for eight in block.chunks_exact(8) {
+        let mut word = 0_u64;
+        for (i, &value) in eight.iter().enumerate() {
+            word |= u64::from(value) << (i * BITS);
+        }
+        out.extend_from_slice(&word.to_le_bytes()[..BITS]);
+    }
+}
+
+fn expand<const BITS: usize>(packed: &[u8], block: &mut [u8]) {
+    let mask = ((1_u32 << BITS) - 1) as u8;
+    for (eight, packed) in block.chunks_exact_mut(8).zip(packed.chunks_exact(BITS)) {
+        let mut word = [0; 8];
+        word[..BITS].copy_from_slice(packed);
+        let word = u64::from_le_bytes(word);
+        for (i, value) in eight.iter_mut().enumerate() {
+            *value = (word >> (i * BITS)) as u8 & mask;
         }
     }
 }
@@ -45,17 +72,16 @@ pub(super) fn unplane<'a>(mut bytes: &'a [u8], width: usize, plane: &mut [u8]) -
         }
         let (packed, rest) = rest.split_at_checked(bits * BLOCK / 8)?;
         bytes = rest;
-        let mask = ((1_u32 << bits) - 1) as u8;
-        if bits == 0 {
-            continue;
-        }
-        for (eight, packed) in block.chunks_exact_mut(8).zip(packed.chunks_exact(bits)) {
-            let mut word = [0; 8];
-            word[..bits].copy_from_slice(packed);
-            let word = u64::from_le_bytes(word);
-            for (i, value) in eight.iter_mut().enumerate() {
-                *value = (word >> (i * bits)) as u8 & mask;
-            }
+        match bits {
+            0 => {}
+            1 => expand::<1>(packed, block),
+            2 => expand::<2>(packed, block),
+            3 => expand::<3>(packed, block),
+            4 => expand::<4>(packed, block),
+            5 => expand::<5>(packed, block),
+            6 => expand::<6>(packed, block),
+            7 => expand::<7>(packed, block),
+            _ => block.copy_from_slice(packed),
         }
     }
     let (first, others) = residuals.split_at(width);

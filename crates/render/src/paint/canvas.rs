@@ -57,6 +57,40 @@ impl Canvas {
         top.mix(low, ty)
     }
 
+    /// One row of this sheet stretched `cell` times to each side, sampled at `y` of its own rows; `shift` is where the
+    /// first pixel lies in its own columns. As [`Canvas::sample`] for a whole row at once.
+    pub(super) fn stretched(&self, y: f32, cell: usize, shift: f32, line: &mut [Rgb], out: &mut [Rgb]) {
+        let y = y.clamp(0.0, (self.height - 1) as f32);
+        let upper = (y as usize).min(self.height.saturating_sub(2));
+        let part = y - upper as f32;
+        let lower = (upper + 1).min(self.height - 1);
+        let (upper, lower) = (&self.pixels[upper * self.width..], &self.pixels[lower * self.width..]);
+        for ((value, a), b) in line[..self.width].iter_mut().zip(upper).zip(lower) {
+            *value = a.mix(*b, part);
+        }
+        let last = (self.width - 1) as f32;
+        let step = 1.0 / cell as f32;
+        for (x, value) in out.iter_mut().enumerate() {
+            let x = (x as f32 * step + shift).clamp(0.0, last);
+            let left = (x as usize).min(self.width.saturating_sub(2));
+            let right = (left + 1).min(self.width - 1);
+            *value = line[left].mix(line[right], x - left as f32);
+        }
+    }
+
+    /// This sheet at half the size, from its first rows.
+    pub(super) fn halved(&self, height: usize) -> Self {
+        let mut half = Self::new(self.width / 2, height);
+        for (row, line) in half.pixels.chunks_exact_mut(self.width / 2).enumerate() {
+            let upper = &self.pixels[(row * 2).min(self.height - 1) * self.width..];
+            let lower = &self.pixels[(row * 2 + 1).min(self.height - 1) * self.width..];
+            for (x, pixel) in line.iter_mut().enumerate() {
+                *pixel = (upper[x * 2] + upper[x * 2 + 1] + lower[x * 2] + lower[x * 2 + 1]) * 0.25;
+            }
+        }
+        half
+    }
+
     /// What is brighter than paper, blurred wide.
     fn glow(&self) -> Self {
         let (width, height) = (self.width.div_ceil(GLOW_CELL), self.height.div_ceil(GLOW_CELL));
@@ -130,6 +164,9 @@ impl Finish {
         let mut frame = Frame::new(Size::new(width as u32, height as u32));
         let glow = canvas.glow();
         let mut colours = vec![(0.0_f32, 0.0_f32); width];
+        let (mut line, mut light) = (vec![Rgb::BLACK; glow.width], vec![Rgb::BLACK; width]);
+        let cell = 1.0 / GLOW_CELL as f32;
+        let aside: Vec<f32> = (0..width).map(|x| (x as f32 / width as f32 - 0.5).powi(2)).collect();
         for row in 0..height {
             if row % BAND == 0 {
                 halt.check()?;
@@ -137,18 +174,18 @@ impl Finish {
             if row % 2 == 0 {
                 colours.fill((0.0, 0.0));
             }
-            let across = |x: usize| (x as f32 / width as f32 - 0.5, row as f32 / height as f32 - 0.5);
-            for (x, colour) in colours.iter_mut().enumerate() {
-                let light =
-                    glow.sample((x as f32 + 0.5) / GLOW_CELL as f32 - 0.5, (row as f32 + 0.5) / GLOW_CELL as f32 - 0.5);
-                let (dx, dy) = across(x);
-                let vignette = 1.0 - 0.42 * smooth(0.25, 1.1, (dx * dx + dy * dy) * 2.2);
-                let pixel = (canvas.pixels[row * width + x] + light * self.glow) * (self.exposure * vignette);
+            glow.stretched((row as f32 + 0.5) * cell - 0.5, GLOW_CELL, 0.5 * cell - 0.5, &mut line, &mut light);
+            let off = (row as f32 / height as f32 - 0.5).powi(2);
+            let pixels = &canvas.pixels[row * width..][..width];
+            let lumas = &mut frame.y[row * width..][..width];
+            for x in 0..width {
+                let vignette = 1.0 - 0.42 * smooth(0.25, 1.1, (aside[x] + off) * 2.2);
+                let pixel = (pixels[x] + light[x] * self.glow) * (self.exposure * vignette);
                 let (r, g, b) = (self.tone.screen(pixel.r), self.tone.screen(pixel.g), self.tone.screen(pixel.b));
                 let luma = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-                frame.y[row * width + x] = (16.0 + 219.0 * luma + dither(x, row)) as u8;
-                colour.0 += (b - luma) / 1.8556;
-                colour.1 += (r - luma) / 1.5748;
+                lumas[x] = (16.0 + 219.0 * luma + dither(x, row)) as u8;
+                colours[x].0 += (b - luma) * (1.0 / 1.8556);
+                colours[x].1 += (r - luma) * (1.0 / 1.5748);
             }
             if row % 2 == 1 {
                 let at = row / 2 * (width / 2);

@@ -20,8 +20,22 @@ const EYE_HEIGHT: f32 = 7.0;
 /// Rows of houses: distance, number, lowest and highest tower.
 const ROWS: [(f32, usize, f32, f32); 4] =
     [(560.0, 46, 60.0, 190.0), (390.0, 40, 36.0, 128.0), (260.0, 34, 18.0, 76.0), (180.0, 30, 8.0, 30.0)];
-/// Size of a window with its share of wall.
-const WINDOW: (f32, f32) = (2.1, 3.0);
+/// A kind of front.
+struct Front {
+    /// Size of a window with its share of wall.
+    window: (f32, f32),
+    /// The part of it that is glass, across and up.
+    across: (f32, f32),
+    up: (f32, f32),
+}
+
+const FRONTS: [Front; 4] = [
+    Front { window: (2.1, 3.0), across: (0.22, 0.78), up: (0.25, 0.80) },
+    // Ribbons of glass, narrow panes from floor to floor, and wide ones.
+    Front { window: (4.6, 3.3), across: (0.03, 0.97), up: (0.34, 0.78) },
+    Front { window: (1.5, 3.6), across: (0.28, 0.72), up: (0.06, 0.94) },
+    Front { window: (3.1, 3.1), across: (0.12, 0.88), up: (0.22, 0.82) },
+];
 
 struct House {
     x: f32,
@@ -32,6 +46,7 @@ struct House {
     lit: f32,
     warm: f32,
     seed: i32,
+    front: usize,
     sign: Option<(f32, Rgb)>,
     mast: f32,
 }
@@ -83,6 +98,7 @@ impl City {
                     lit: lit * chance.within(0.4, 1.5),
                     warm: chance.unit(),
                     seed: (chance.next() & 0xffff) as i32,
+                    front: (chance.next() % FRONTS.len() as u64) as usize,
                     sign: (night && chance.unit() < 0.16).then(|| {
                         let colours = [0xff2a8a, 0x20e0ff, 0xff7a20, 0x8a4aff, 0x30ff9a].map(Rgb::hex);
                         (chance.within(0.2, 0.8), chance.pick(&colours) * 2.6)
@@ -208,21 +224,25 @@ impl City {
 
     /// Light from the window at this place of a wall. Windows smaller than a pixel become their average.
     fn window(&self, house: &House, along: f32, height: f32, scale: f32, time: f32) -> Rgb {
-        let (column, row) = (along / WINDOW.0, height / WINDOW.1);
+        let Front { window, across: glass_x, up: glass_y } = FRONTS[house.front];
+        let (column, row) = (along / window.0, height / window.1);
         let (cell_x, cell_y) = (column.floor(), row.floor());
-        let soft = (0.5 / (WINDOW.0 * scale)).min(0.5);
+        let soft = (0.5 / (window.0 * scale)).min(0.5);
         let edge = |at: f32, low: f32, high: f32| {
             let at = (at - (low + high) * 0.5).abs();
             ((high - low) * 0.5 + soft - at).clamp(0.0, 2.0 * soft) / (2.0 * soft)
         };
-        let shape = edge(column - cell_x, 0.22, 0.78) * edge(row - cell_y, 0.25, 0.80);
+        let shape = edge(column - cell_x, glass_x.0, glass_x.1) * edge(row - cell_y, glass_y.0, glass_y.1);
         let chance = self.noise.at(cell_x as i32 + house.seed, cell_y as i32 * 3 + house.seed / 7);
         let other = self.noise.at(cell_y as i32 + house.seed / 3, cell_x as i32 + 90);
         // Whole floors are lit where people work late.
         let floor = if self.noise.at(cell_y as i32, house.seed) > 0.86 { 0.35 } else { 0.0 };
-        let lit = smooth(0.0, 0.06, house.lit + floor - chance);
-        let detail = smooth(1.6, 3.2, WINDOW.0 * scale);
-        let amount = shape * lit * detail + house.lit * 0.30 * (1.0 - detail);
+        // People are home in some parts of a house and out in others.
+        let home = 0.25 + 1.5 * self.noise.value(along * 0.11 + house.seed as f32, height * 0.055);
+        let part = house.lit * home;
+        let lit = smooth(0.0, 0.06, part + floor - chance);
+        let detail = smooth(1.6, 3.2, window.0 * scale);
+        let amount = shape * lit * detail + part * 0.30 * (1.0 - detail);
         let warm = Rgb::hex(0xffc878).mix(Rgb::hex(0xa8d0ff), smooth(0.55, 0.9, house.warm * 0.6 + other * 0.5));
         let mut light = warm * (amount * (0.5 + 1.3 * other * other));
         if let Some((at, colour)) = house.sign {
@@ -248,8 +268,7 @@ impl Painter for City {
         let mut canvas = Canvas::of(size);
         self.sky.paint(&mut canvas, &view, time, halt)?;
         let mirror_view = view.smaller(2.0);
-        let mut mirror = Canvas::new(canvas.width / 2, mirror_view.horizon.ceil() as usize + 2);
-        self.sky.paint(&mut mirror, &mirror_view, time, halt)?;
+        let mut mirror = canvas.halved(mirror_view.horizon.ceil() as usize + 2);
         self.draw_town(&mut mirror, &mirror_view, Eye { y: -eye.y, ..eye }, time, halt)?;
         let shore = view.horizon + eye.y * view.focal / (150.0 - eye.z);
         let open: Vec<f32> =

@@ -75,11 +75,10 @@ impl Landscape {
         (View { focal, centre: width * 0.5 - 0.5, horizon: height * tall, pan }, eye)
     }
 
-    /// The country as the water sees it, at half the size.
-    fn mirror(&self, size: Size, view: &View, eye: Eye, time: f32, halt: &Halt) -> Result<(Canvas, View), Error> {
+    /// The country as the water sees it, at half the size, under the sky that was painted.
+    fn mirror(&self, sky: &Canvas, view: &View, eye: Eye, halt: &Halt) -> Result<(Canvas, View), Error> {
         let small = view.smaller(2.0);
-        let mut mirror = Canvas::new(size.width as usize / 2, (small.horizon.ceil() as usize + 2).max(2));
-        self.sky.paint(&mut mirror, &small, time, halt)?;
+        let mut mirror = sky.halved((small.horizon.ceil() as usize + 2).max(2));
         let eye = Eye { y: -eye.y, ..eye };
         let walk = Walk { terrain: &self.terrain, sky: &self.sky, light: &self.light, view: small, eye, water: true };
         let mut none = vec![0.0; mirror.pixels.len()];
@@ -99,12 +98,12 @@ impl Painter for Landscape {
         let (view, eye) = self.look(size, time);
         let mut canvas = Canvas::of(size);
         self.sky.paint(&mut canvas, &view, time, halt)?;
+        let mirror = if self.scene.water { Some(self.mirror(&canvas, &view, eye, halt)?) } else { None };
         let mut open = vec![0.0; canvas.pixels.len()];
         let walk =
             Walk { terrain: &self.terrain, sky: &self.sky, light: &self.light, view, eye, water: self.scene.water };
         walk.draw(&mut canvas, &mut open, halt)?;
-        if self.scene.water {
-            let (mirror, mirror_view) = self.mirror(size, &view, eye, time, halt)?;
+        if let Some((mirror, mirror_view)) = mirror {
             let (water, sky, light) = (&self.water, &self.sky, &self.light);
             let surface = Surface { water, sky, light, view, eye, mirror: &mirror, mirror_view };
             surface.draw(&mut canvas, &open, time, halt)?;

@@ -59,8 +59,10 @@ impl Light {
             Weather::Clear => {}
             Weather::Cloudy => light.cover += 0.22,
             Weather::Mist => {
-                light.fog = 0.85;
-                light.haze *= 0.7;
+                light.fog = 0.80;
+                // Air that is thin already, as at dawn, would become a white wall.
+                light.haze = (light.haze * 0.7).max(1_350.0);
+                light.exposure *= 0.84;
             }
             Weather::Rain | Weather::Snow => {
                 light.cover += 0.4;

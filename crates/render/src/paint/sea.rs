@@ -162,8 +162,7 @@ impl Painter for Sea {
         let mut canvas = Canvas::of(size);
         self.sky.paint(&mut canvas, &view, time, halt)?;
         let mirror_view = view.smaller(2.0);
-        let mut mirror = Canvas::new(canvas.width / 2, mirror_view.horizon.ceil() as usize + 2);
-        self.sky.paint(&mut mirror, &mirror_view, time, halt)?;
+        let mut mirror = canvas.halved(mirror_view.horizon.ceil() as usize + 2);
         self.draw_boats(&mut mirror, &mirror_view, Eye { y: -eye.y, ..eye }, time);
         let open: Vec<f32> = (0..canvas.pixels.len())
             .map(|at| ((at / canvas.width) as f32 + 1.0 - view.horizon).clamp(0.0, 1.0))

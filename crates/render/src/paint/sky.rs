@@ -117,6 +117,11 @@ impl Sky {
         self.air(across, 0.02, 0.4).mix(self.air(across, 0.14, 0.4), 0.5)
     }
 
+    /// [`Sky::haze`] of every column of a sheet.
+    pub(super) fn hazes(&self, view: &View, width: usize) -> Vec<Rgb> {
+        (0..width).map(|x| self.haze(view.across(x as f32))).collect()
+    }
+
     /// Fills the sheet from the top to the horizon, and a little below.
     pub(super) fn paint(&self, canvas: &mut Canvas, view: &View, time: f32, halt: &Halt) -> Result<(), Error> {
         let rows = ((view.horizon.max(0.0) as usize) + CELL * 2).min(canvas.height);
@@ -134,14 +139,13 @@ impl Sky {
                 coarse.depth[row * width + column] = clear;
             }
         }
+        let mut line = vec![Rgb::BLACK; width];
         for row in 0..rows {
             if row % BAND == 0 {
                 halt.check()?;
             }
-            let y = row as f32 / CELL as f32;
-            for (column, pixel) in canvas.pixels[row * canvas.width..][..canvas.width].iter_mut().enumerate() {
-                *pixel = coarse.sample(column as f32 / CELL as f32, y);
-            }
+            let pixels = &mut canvas.pixels[row * canvas.width..][..canvas.width];
+            coarse.stretched(row as f32 / CELL as f32, CELL, 0.0, &mut line, pixels);
         }
         self.paint_stars(canvas, &coarse, view, time);
         self.paint_disc(canvas, &coarse, view);
@@ -150,17 +154,21 @@ impl Sky {
 
     /// Gradient, aurora and clouds, and how much of what lies behind shows through.
     fn smooth_part(&self, across: f32, up: f32, time: f32) -> (Rgb, f32) {
-        let mut colour = self.air(across, up, 1.0);
+        let air = self.air(across, up, 1.0);
+        let mut colour = air;
         if self.aurora {
             colour += self.lights(across, up, time);
         }
         let (density, lit) = self.cloud(across, up, time);
+        if density <= 0.0 {
+            return (colour, 1.0);
+        }
         let (dx, dy) = (across - self.sun_across, up - self.light.elevation);
         let near = (-(dx * dx + dy * dy) * 7.0).exp();
         let bright = self.light.clouds[0] + self.light.halo * (0.9 * near);
         let cloud = self.light.clouds[1].mix(bright, lit);
         // Low clouds take the colour of the air before them.
-        let cloud = self.air(across, up, 1.0).mix(cloud, smooth(-0.02, 0.22, up) * 0.75 + 0.2);
+        let cloud = air.mix(cloud, smooth(-0.02, 0.22, up) * 0.75 + 0.2);
         (colour.mix(cloud, density), 1.0 - density)
     }
 

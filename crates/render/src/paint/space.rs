@@ -161,11 +161,9 @@ impl Space {
                 (coarse.pixels[row * width + column], coarse.depth[row * width + column]) = (colour, clear);
             }
         }
-        for row in 0..canvas.height {
-            for column in 0..canvas.width {
-                canvas.pixels[row * canvas.width + column] =
-                    coarse.sample(column as f32 / CELL as f32, row as f32 / CELL as f32);
-            }
+        let mut line = vec![Rgb::BLACK; width];
+        for (row, pixels) in canvas.pixels.chunks_exact_mut(canvas.width).enumerate() {
+            coarse.stretched(row as f32 / CELL as f32, CELL, 0.0, &mut line, pixels);
         }
         for star in &self.stars {
             let zoom = 1.0 + self.drift.2 * time * star.far;

@@ -11,7 +11,7 @@ use crate::pool::Halt;
 use crate::prompt::Chance;
 use crate::scene::{Ground, Scene};
 
-/// 1,024 cells a side: 16 MB, and fine enough that a cell at the far shore is two pixels of 480p.
+/// 1,024 cells a side: 32 MB, and fine enough that a cell at the far shore is two pixels of 480p.
 const SIDE: usize = 1_024;
 /// Map units per cell. The country is 1,229 units deep.
 const CELL: f32 = 1.2;
@@ -24,6 +24,10 @@ const NEAR: f32 = 5.0;
 const FAR: f32 = 1_120.0;
 /// Cells a side of the blocks whose highest point is known.
 const BLOCK: usize = 16;
+/// Steps of a column that are looked at together first.
+const GROUP: usize = 8;
+/// Columns drawn side by side before they go to the sheet, a cache line of it at a time.
+const COLUMNS: usize = 8;
 /// Steps along a column: at least this far, growing with distance.
 const STEP_MIN: f32 = 0.55;
 const STEP_GROWTH: f32 = 0.0048;
@@ -118,17 +122,25 @@ impl Country {
         let shore = (inland - 1.0) * 14.0;
         let rise = smooth(1.0, 2.6, inland);
         // Low along the shore, so that the mountains behind have the sky to themselves.
-        let hills = self.noise.layers(x * 0.011 + 5.0, z * 0.011 + 9.0, 6) - 0.28;
-        let hills = hills * (20.0 + 62.0 * smooth(230.0, 620.0, z)) * rise;
+        let hills = if rise > 0.0 {
+            let hills = self.noise.layers(x * 0.011 + 5.0, z * 0.011 + 9.0, 6) - 0.28;
+            hills * (20.0 + 62.0 * smooth(230.0, 620.0, z)) * rise
+        } else {
+            0.0
+        };
         let far = smooth(330.0, 860.0, z + (x - self.massif.0).abs() * 0.16);
+        let tall = if far > 0.0 { self.mountains(x, z) * far } else { 0.0 };
+        let height = shore.min(5.0 + rise * 6.0) + hills.max(-2.0) + tall;
+        if self.water { height } else { height.max(self.noise.layers(x * 0.02, z * 0.02, 4) * 9.0) }
+    }
+
+    fn mountains(&self, x: f32, z: f32) -> f32 {
         let mountains = match self.ground {
             Ground::Desert => self.mesas(x, z),
             _ => self.noise.eroded(x * 0.0050 + 11.0, z * 0.0050 + 3.0, 10) * 172.0 * self.massif.1 - 26.0,
         };
         let crest = 1.0 + 0.35 * (-((x - self.massif.0) / 210.0).powi(2)).exp();
-        let tall = (mountains * crest).max(0.0) * far;
-        let height = shore.min(5.0 + rise * 6.0) + hills.max(-2.0) + tall;
-        if self.water { height } else { height.max(self.noise.layers(x * 0.02, z * 0.02, 4) * 9.0) }
+        (mountains * crest).max(0.0)
     }
 
     /// Table mountains and dunes.
@@ -157,6 +169,8 @@ pub(super) struct Terrain {
     /// The highest point in each block of cells and around it: most of a column's steps lie behind a nearer ridge, and
     /// one look here spares the four of a sample.
     peaks: Vec<f32>,
+    /// The same for each [`GROUP`] of steps and block of columns: one look spares eight.
+    ridges: Vec<f32>,
 }
 
 impl Terrain {
@@ -204,7 +218,8 @@ impl Terrain {
             steps.push(far + (far * STEP_GROWTH).max(STEP_MIN));
         }
         let peaks = peaks(&levels[0]);
-        Ok(Self { levels, highest, steps, peaks })
+        let ridges = ridges(&peaks, &steps);
+        Ok(Self { levels, highest, steps, peaks, ridges })
     }
 
     /// Height of the drawn land, for whatever stands on it.
@@ -212,17 +227,16 @@ impl Terrain {
         self.levels[0].sample((x - ORIGIN_X) / CELL, (z - ORIGIN_Z) / CELL).height
     }
 
-    /// At least the height of every sample that can be taken here.
-    fn peak(&self, x: f32, z: f32) -> f32 {
-        let block = |at: f32| (fold(at / CELL, SIDE) as usize) / BLOCK;
-        self.peaks[block(z - ORIGIN_Z) * (SIDE / BLOCK) + block(x - ORIGIN_X)]
-    }
-
     fn sample(&self, x: f32, z: f32, level: usize) -> Cell {
         let scale = CELL * (1 << level) as f32;
         let shift = 0.5 - 0.5 / (1 << level) as f32; // Cells of a halved map lie between those of the full one.
         self.levels[level].sample((x - ORIGIN_X) / scale - shift, (z - ORIGIN_Z) / scale - shift)
     }
+}
+
+/// The block of cells a place lies in, along one side.
+fn block(at: f32, origin: f32) -> usize {
+    fold((at - origin) / CELL, SIDE) as usize / BLOCK
 }
 
 fn peaks(level: &Level) -> Vec<f32> {
@@ -238,6 +252,22 @@ fn peaks(level: &Level) -> Vec<f32> {
         }
     }
     peaks
+}
+
+/// For each group of steps: the highest of the peaks it passes, for each block of columns it may be in, and two beside it,
+/// which is as far as a line of sight goes aside within a group.
+fn ridges(peaks: &[f32], steps: &[f32]) -> Vec<f32> {
+    let across = SIDE / BLOCK;
+    let mut ridges = Vec::with_capacity(steps.len().div_ceil(GROUP) * across);
+    for group in steps.chunks(GROUP) {
+        let rows = block(group[0], ORIGIN_Z)..=block(group[group.len() - 1], ORIGIN_Z);
+        for x in 0..across {
+            let columns = x.saturating_sub(2)..=(x + 2).min(across - 1);
+            let blocks = rows.clone().flat_map(|row| peaks[row * across..][columns.clone()].iter());
+            ridges.push(blocks.fold(0.0_f32, |highest, peak| highest.max(*peak)));
+        }
+    }
+    ridges
 }
 
 /// Runs `paint` on each row of the map, on several threads.
@@ -332,13 +362,16 @@ impl Painter<'_> {
         let growth = smooth(0.60, 0.80, up + (grain - 0.5) * 0.3) * smooth(105.0, 55.0, height + (patch - 0.5) * 50.0);
         let growth = if self.scene.ground == Ground::Desert { smooth(0.75, 0.92, up) } else { growth };
         colour = colour.mix(soil.plants[0].mix(soil.plants[1], smooth(0.3, 0.7, patch)) * (0.75 + 0.5 * grain), growth);
-        if self.scene.trees {
+        if self.scene.trees && growth > 0.0 && (1.0..85.0).contains(&height) {
             let wood = self.country.forest(x, z) * smooth(85.0, 50.0, height) * smooth(1.0, 5.0, height) * growth;
             colour = colour.mix(soil.trees[0].mix(soil.trees[1], grain) * (0.6 + 0.8 * grain), wood * 0.9);
         }
-        let line = soil.snow_line + (noise.layers(x * 0.02 + 8.0, z * 0.02 + 30.0, 5) - 0.5) * 70.0;
-        let snow = smooth(line - 8.0, line + 26.0, height) * smooth(0.46, 0.68, up + (grain - 0.5) * 0.25);
-        colour = colour.mix(soil.snow * (0.9 + 0.12 * grain), snow);
+        // Lower than the lowest place the line can reach, nothing needs to be asked.
+        if height > soil.snow_line - 43.0 {
+            let line = soil.snow_line + (noise.layers(x * 0.02 + 8.0, z * 0.02 + 30.0, 5) - 0.5) * 70.0;
+            let snow = smooth(line - 8.0, line + 26.0, height) * smooth(0.46, 0.68, up + (grain - 0.5) * 0.25);
+            colour = colour.mix(soil.snow * (0.9 + 0.12 * grain), snow);
+        }
         let beach = smooth(2.4, 0.9, height + (grain - 0.5) * 1.2);
         colour.mix(soil.shore * (0.55 + 0.5 * grain), if self.scene.water { beach } else { 0.0 })
     }
@@ -377,95 +410,150 @@ struct Column {
     depth: Vec<f32>,
 }
 
-impl Walk<'_> {
-    /// Draws all land over the sky. `water` receives how much of each pixel is open water.
-    pub(super) fn draw(&self, canvas: &mut Canvas, water: &mut [f32], halt: &Halt) -> Result<(), Error> {
-        let (width, height) = (canvas.width, canvas.height);
-        let mut column = Column {
+impl Column {
+    fn new(height: usize) -> Self {
+        Self {
             colour: vec![Rgb::BLACK; height],
             land: vec![0.0; height],
             water: vec![0.0; height],
             depth: vec![f32::INFINITY; height],
-        };
-        for x in 0..width {
-            if x % 32 == 0 {
+        }
+    }
+
+    fn clear(&mut self) {
+        self.colour.fill(Rgb::BLACK);
+        self.land.fill(0.0);
+        self.water.fill(0.0);
+        self.depth.fill(f32::INFINITY);
+    }
+}
+
+/// What all columns share at one step.
+struct Step {
+    far: f32,
+    /// Pixels per unit of height.
+    scale: f32,
+    /// Share of the view that is haze, and the same of fog where the ground is at zero.
+    haze: f32,
+    fog: f32,
+    level: usize,
+    /// Row of blocks in the map of peaks.
+    peaks: usize,
+    /// Group it belongs to.
+    group: usize,
+    z: f32,
+}
+
+impl Walk<'_> {
+    /// Draws all land over the sky. `water` receives how much of each pixel is open water.
+    pub(super) fn draw(&self, canvas: &mut Canvas, water: &mut [f32], halt: &Halt) -> Result<(), Error> {
+        let (width, height) = (canvas.width, canvas.height);
+        let (steps, hazes) = (self.steps(), self.sky.hazes(&self.view, width));
+        let mut columns: [Column; COLUMNS] = std::array::from_fn(|_| Column::new(height));
+        for first in (0..width).step_by(COLUMNS) {
+            if first % 32 == 0 {
                 halt.check()?;
             }
-            column.colour.fill(Rgb::BLACK);
-            column.land.fill(0.0);
-            column.water.fill(0.0);
-            column.depth.fill(f32::INFINITY);
-            self.walk(self.view.across(x as f32), &mut column);
-            for y in 0..height {
-                let land = column.land[y];
-                let at = y * width + x;
-                water[at] = column.water[y];
-                if land > 0.0 {
-                    canvas.pixels[at] = canvas.pixels[at] * (1.0 - land).max(0.0) + column.colour[y];
-                    canvas.depth[at] = column.depth[y];
+            let columns = &mut columns[..COLUMNS.min(width - first)];
+            let mut top = height;
+            for (x, column) in (first..).zip(columns.iter_mut()) {
+                column.clear();
+                top = top.min(self.walk(&steps, self.view.across(x as f32), hazes[x], column) as usize);
+            }
+            for y in top..height {
+                for (x, column) in (first..).zip(columns.iter()) {
+                    let land = column.land[y];
+                    let at = y * width + x;
+                    water[at] = column.water[y];
+                    if land > 0.0 {
+                        canvas.pixels[at] = canvas.pixels[at] * (1.0 - land).max(0.0) + column.colour[y];
+                        canvas.depth[at] = column.depth[y];
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// From near to far along one column, filling whatever rises above all before it.
-    fn walk(&self, across: f32, column: &mut Column) {
-        let View { focal, horizon, .. } = self.view;
-        let height = column.land.len() as f32;
-        let haze_colour = self.sky.haze(across);
-        let mut top = height;
-        let mut before: Option<Rgb> = None;
-        for far in self.terrain.steps.iter().map(|depth| depth - self.eye.z) {
-            if far < NEAR {
-                continue;
-            }
-            if top <= 0.0 {
-                break;
-            }
-            if (horizon - top) * far > (self.terrain.highest - self.eye.y) * focal {
-                break;
-            }
-            let (x, z) = (self.eye.x + across * far, self.eye.z + far);
-            let peak = self.terrain.peak(x, z);
-            let lake = self.water && peak < 0.0;
-            // `row >= top` without its division.
-            if !lake && (horizon - top) * far >= (peak.max(0.0) - self.eye.y) * focal {
-                before = None;
-                continue;
-            }
+    fn steps(&self) -> Vec<Step> {
+        let focal = self.view.focal;
+        let step = |(number, depth): (usize, &f32)| {
+            let far = depth - self.eye.z;
             let footprint = far / (focal * CELL);
-            let level = if footprint > 2.8 { 2 } else { usize::from(footprint > 1.4) };
-            let cell = if lake { Cell { height: peak, ..Cell::default() } } else { self.terrain.sample(x, z, level) };
-            let under = self.water && cell.height < 0.0;
-            let rise = if under { 0.0 } else { cell.height } - self.eye.y;
-            let row = (horizon - rise / far * focal).max(0.0);
-            if row < top {
-                if under && self.eye.y > 0.0 {
-                    spread(&mut column.water, row, top);
-                    before = None;
-                } else if under {
-                    // In the mirror the water itself is not seen.
-                    before = None;
-                    continue;
-                } else {
-                    let colour = self.air(cell, far, haze_colour);
-                    fill(column, row, top, colour, before.unwrap_or(colour), far);
-                    before = Some(colour);
-                }
-                top = row;
-            } else {
+            Step {
+                far,
+                scale: focal / far,
+                haze: 1.0 - (-far / self.light.haze).exp(),
+                fog: self.light.fog * (1.0 - (-far / 700.0).exp()),
+                level: if footprint > 2.8 { 2 } else { usize::from(footprint > 1.4) },
+                peaks: block(*depth, ORIGIN_Z) * (SIDE / BLOCK),
+                group: number / GROUP,
+                z: *depth,
+            }
+        };
+        self.terrain.steps.iter().enumerate().map(step).filter(|step| step.far >= NEAR).collect()
+    }
+
+    /// From near to far along one column, filling whatever rises above all before it. Returns the highest row filled.
+    fn walk(&self, steps: &[Step], across: f32, haze: Rgb, column: &mut Column) -> f32 {
+        let horizon = self.view.horizon;
+        let mut top = column.land.len() as f32;
+        let mut before: Option<Rgb> = None;
+        for group in steps.chunk_by(|a, b| a.group == b.group) {
+            let (nearest, farthest) = (&group[0], &group[group.len() - 1]);
+            let ceiling = self.terrain.highest - self.eye.y;
+            if top <= 0.0 || horizon - top > ceiling * nearest.scale && ceiling >= 0.0 {
+                break;
+            }
+            // Hidden when its highest ground, at the depth where that reaches highest, is.
+            let middle = block(self.eye.x + across * (nearest.far + farthest.far) * 0.5, ORIGIN_X);
+            let rise = self.terrain.ridges[nearest.group * (SIDE / BLOCK) + middle] - self.eye.y;
+            if horizon - top >= rise * if rise > 0.0 { nearest.scale } else { farthest.scale } {
                 before = None;
+                continue;
+            }
+            for step in group {
+                self.take(step, across, haze, column, &mut top, &mut before);
             }
         }
+        top
+    }
+
+    /// One step of a column; `before` is the colour of the step before it, where it was seen.
+    fn take(&self, step: &Step, across: f32, haze: Rgb, column: &mut Column, top: &mut f32, before: &mut Option<Rgb>) {
+        let x = self.eye.x + across * step.far;
+        let peak = self.terrain.peaks[step.peaks + block(x, ORIGIN_X)];
+        let last = before.take();
+        if self.view.horizon - *top >= (peak.max(0.0) - self.eye.y) * step.scale {
+            return;
+        }
+        let lake = self.water && peak < 0.0;
+        let cell =
+            if lake { Cell { height: peak, ..Cell::default() } } else { self.terrain.sample(x, step.z, step.level) };
+        let under = self.water && cell.height < 0.0;
+        let rise = if under { 0.0 } else { cell.height } - self.eye.y;
+        let row = (self.view.horizon - rise * step.scale).max(0.0);
+        if row >= *top {
+            return;
+        }
+        if under {
+            // In the mirror the water itself is not seen.
+            if self.eye.y > 0.0 {
+                spread(&mut column.water, row, *top);
+                *top = row;
+            }
+            return;
+        }
+        let colour = self.air(cell, step, haze);
+        fill(column, row, *top, colour, last.unwrap_or(colour), step.far);
+        (*before, *top) = (Some(colour), row);
     }
 
     /// Colour through the air between.
-    fn air(&self, cell: Cell, far: f32, haze_colour: Rgb) -> Rgb {
-        let haze = 1.0 - (-far / self.light.haze).exp();
-        let fog = self.light.fog * (-cell.height.max(0.0) / 15.0).exp() * (1.0 - (-far / 700.0).exp());
-        let fog_colour = haze_colour.mix(self.light.ambient, 0.25);
-        cell.colour.mix(haze_colour, haze).mix(fog_colour, fog.min(0.95))
+    fn air(&self, cell: Cell, step: &Step, haze: Rgb) -> Rgb {
+        let fog = step.fog * (-cell.height.max(0.0) / 15.0).exp();
+        let fog_colour = haze.mix(self.light.ambient, 0.25);
+        cell.colour.mix(haze, step.haze).mix(fog_colour, fog.min(0.95))
     }
 }
 

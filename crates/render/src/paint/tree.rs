@@ -63,6 +63,7 @@ impl Wood {
     }
 
     pub(super) fn draw(&self, canvas: &mut Canvas, view: &View, eye: Eye, sky: &Sky, light: &Light) {
+        let hazes = sky.hazes(view, canvas.width);
         for tree in &self.trees {
             let far = tree.z - eye.z;
             if far < 12.0 {
@@ -75,19 +76,11 @@ impl Wood {
                 continue;
             }
             let base = view.horizon - (tree.ground - 0.4 - eye.y) * scale;
-            self.draw_one(
-                canvas,
-                tree,
-                (x, base, scale),
-                far,
-                &|colour: Rgb| {
-                    let haze_colour = sky.haze(view.across(x));
-                    let haze = 1.0 - (-far / light.haze).exp();
-                    let fog = light.fog * (-tree.ground.max(0.0) / 15.0).exp() * (1.0 - (-far / 700.0).exp());
-                    colour.mix(haze_colour, haze).mix(haze_colour, (fog * 0.8).min(0.9))
-                },
-                light,
-            );
+            let haze_colour = hazes[(x.max(0.0) as usize).min(canvas.width - 1)];
+            let haze = 1.0 - (-far / light.haze).exp();
+            let fog = light.fog * (-tree.ground.max(0.0) / 15.0).exp() * (1.0 - (-far / 700.0).exp());
+            let air = |colour: Rgb| colour.mix(haze_colour, haze).mix(haze_colour, (fog * 0.8).min(0.9));
+            self.draw_one(canvas, tree, (x, base, scale), far, &air, light);
         }
     }
 

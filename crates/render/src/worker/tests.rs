@@ -1,3 +1,5 @@
+//! The worker glue by itself: what it makes of offers, and what it leaves behind.
+
 use sdk::protocol::{
     Attempt, CausalId, GenerationId, OfferId, PipelineName,
     worker::{Demand, FailureKind, OfferedStage, RunInputs},

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use render::{Detail, Error, Film, Folder, Preview, PreviewDemand, Request, Scene, Sink, Size, Stage};
+use render::{Detail, Encoder, Error, Film, Folder, Preview, PreviewDemand, Request, Scene, Sink, Size, Stage, kept};
 use tokio_util::sync::CancellationToken;
 
 use super::wide_runtime;
@@ -13,6 +13,9 @@ use crate::{
     signals::Signals,
     text,
 };
+
+/// Quality 95: no difference to see, at a tenth of a lossless file.
+const FRAME_QUALITY: f32 = 95.0;
 
 /// A procedural renderer that knows some words and understands no prompt.
 #[derive(Debug, Args)]
@@ -25,18 +28,21 @@ pub(crate) struct Render {
     /// Length of the film
     #[arg(long, value_name = "NUMBER", default_value_t = 3.0)]
     seconds: f64,
-    /// Width of the film in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = Size::P480.width)]
-    width: u32,
-    /// Height of the film in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = Size::P480.height)]
-    height: u32,
+    /// Size of the film: WIDTHxHEIGHT, or 480p, 720p, 1080p, 4k
+    #[arg(long, value_name = "SIZE", default_value = "854x480", value_parser = size)]
+    size: Size,
     /// Pictures a second
     #[arg(long, value_name = "NUMBER", default_value_t = 24)]
     fps: u32,
     /// Chooses what the prompt leaves open
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
+    /// Save each picture of the film in this folder too, as frame-0001.webp and so on
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// What makes the file; x264 and svt-av1 need an installed ffmpeg
+    #[arg(long, value_name = "NAME", default_value = "openh264", value_parser = encoder)]
+    encoder: Encoder,
     /// Save the thumbnail here too
     #[arg(long, value_name = "FILE")]
     thumbnail: Option<PathBuf>,
@@ -44,8 +50,8 @@ pub(crate) struct Render {
 
 impl Render {
     fn request(&self) -> Request {
-        let request = Request { fps: self.fps, seconds: self.seconds, seed: self.seed, ..Request::new(&self.prompt) };
-        request.sized(Size::new(self.width, self.height))
+        let request = Request::new(&self.prompt).sized(self.size);
+        Request { fps: self.fps, seconds: self.seconds, seed: self.seed, encoder: self.encoder, ..request }
     }
 
     pub(crate) fn run(self) -> Result<(), Fault> {
@@ -55,7 +61,8 @@ impl Render {
         let film = wide_runtime()?.block_on(async {
             let signals = Signals::listen()?;
             let watcher = Watcher { screen: Screen::open(), stop: signals.stop().clone(), shown: None };
-            let drawing = tokio::task::spawn_blocking(move || draw(&request, watcher));
+            let frames = self.frames.clone();
+            let drawing = tokio::task::spawn_blocking(move || draw(&request, watcher, frames.as_deref()));
             drawing.await.map_err(|error| Fault::failed(error.to_string()))?
         })?;
         write(&self.output, &film.mp4)?;
@@ -73,21 +80,77 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     std::fs::write(path, bytes).map_err(|error| Fault::failed(format!("cannot write {}: {error}", path.display())))
 }
 
-fn draw(request: &Request, mut watcher: Watcher) -> Result<Film, Fault> {
+/// `854x480`, or what people call it.
+fn size(text: &str) -> Result<Size, String> {
+    let known = [("480p", Size::P480), ("720p", Size::new(1_280, 720)), ("1080p", Size::new(1_920, 1_080))];
+    if let Some((_, size)) = known.into_iter().chain([("4k", Size::new(3_840, 2_160))]).find(|known| known.0 == text) {
+        return Ok(size);
+    }
+    let sides = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    sides.map(|(width, height)| Size::new(width, height)).ok_or_else(|| "use WIDTHxHEIGHT, as in 1920x1080".to_owned())
+}
+
+fn encoder(name: &str) -> Result<Encoder, String> {
+    let known = Encoder::ALL.into_iter().find(|encoder| encoder.name() == name);
+    known.ok_or_else(|| format!("use one of {}", Encoder::ALL.map(Encoder::name).join(", ")))
+}
+
+/// A folder of our own, gone with its holder.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("warning: {} was not removed: {error}", self.0.display());
+        }
+    }
+}
+
+fn draw(request: &Request, mut watcher: Watcher, frames: Option<&Path>) -> Result<Film, Fault> {
     let path = std::env::temp_dir().join(format!("rushes-render-{}", std::process::id()));
     std::fs::create_dir_all(&path)
         .map_err(|error| Fault::failed(format!("cannot make the work folder {}: {error}", path.display())))?;
-    let film = render::film(request, &Folder::new(&path), &mut watcher);
+    let scratch = Scratch(path);
+    let film = stages(request, &Folder::new(&scratch.0), &mut watcher, frames);
     watcher.screen.close();
-    let removed = std::fs::remove_dir_all(&path);
-    let film = film.map_err(|error| match error {
+    film
+}
+
+/// As [`render::film`], with a look at the finished pictures between scaling and encoding.
+fn stages(request: &Request, folder: &Folder, watcher: &mut Watcher, frames: Option<&Path>) -> Result<Film, Fault> {
+    let scene = render::analyse(request, watcher).map_err(fault)?;
+    render::generate(request, &scene, folder, watcher).map_err(fault)?;
+    render::interpolate(request, folder, watcher).map_err(fault)?;
+    render::upscale(request, folder, watcher).map_err(fault)?;
+    if let Some(frames) = frames {
+        save(folder, frames, watcher)?;
+    }
+    render::encode(request, folder, watcher).map_err(fault)
+}
+
+fn fault(error: Error) -> Fault {
+    match error {
         Error::Cancelled => Fault::new(Kind::Interrupted, "stopped; no film was written"),
         other => Fault::caused(Kind::Failed, &other),
-    })?;
-    if let Err(error) = removed {
-        eprintln!("warning: {} was not removed: {error}", path.display());
     }
-    Ok(film)
+}
+
+/// Writes each picture as a file that any viewer opens.
+fn save(folder: &Folder, frames: &Path, watcher: &Watcher) -> Result<(), Fault> {
+    std::fs::create_dir_all(frames)
+        .map_err(|error| Fault::failed(format!("cannot make the folder {}: {error}", frames.display())))?;
+    let reader = kept::Reader::open(&folder.large()).map_err(|error| fault(Error::Kept(error)))?;
+    for index in 0..reader.count() {
+        if watcher.cancelled() {
+            return Err(fault(Error::Cancelled));
+        }
+        let message = format!("Saving pictures ({}/{})", index + 1, reader.count());
+        watcher.screen.local(Stage::Upscaling.name(), begins(Stage::Encoding).0, &message);
+        let frame = reader.frame(index).map_err(|error| fault(Error::Kept(error)))?;
+        let picture = frame.to_webp(FRAME_QUALITY).map_err(fault)?;
+        write(&frames.join(format!("frame-{:04}.webp", index + 1)), &picture)?;
+    }
+    Ok(())
 }
 
 /// Shows progress as a server's default pipeline would weigh it.

@@ -1,0 +1,28 @@
+//! Hot loops compiled twice: for every machine of this kind, and for 256-bit registers where the machine has them. Owns the
+//! choice at run time. There is one source for both, so both give the same bytes; the compiler does the vectors.
+
+/// A hot loop. `run` and all it calls must be `#[inline(always)]`: only what is inlined is compiled for wider registers.
+pub(crate) trait Kernel {
+    fn run(self);
+}
+
+/// Runs `kernel` in the widest registers this machine has.
+pub(crate) fn run(kernel: impl Kernel) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the one condition of calling a function with a target feature is that the machine has it, which was
+        // asked for in the line above. The function itself is safe code.
+        #[expect(unsafe_code, reason = "the call of a function for a machine that was looked at")]
+        unsafe {
+            avx2(kernel);
+        }
+        return;
+    }
+    kernel.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn avx2(kernel: impl Kernel) {
+    kernel.run();
+}
