@@ -34,9 +34,3 @@ pub use watch::{Event, Watcher};
 
 /// Longer than anything takes on a loaded machine with two cores; reaching it is a failure, never a wait.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
-
-/// How often the tests that kill things repeat: a few rounds in the common lane, all of them with `--long`.
-#[must_use]
-pub fn rounds(short: usize, long: usize) -> usize {
-    if std::env::var("RUSHES_TESTS_LONG").is_ok_and(|value| value == "yes") { long } else { short }
-}

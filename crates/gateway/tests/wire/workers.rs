@@ -40,5 +40,5 @@ async fn a_user_is_no_worker() {
     let bed = Bed::start().await;
     let url = format!("ws://{}/v1/worker?token={}", bed.address, bed.token(USER, Role::User));
     let Err(Error::Http(refused)) = tokio_tungstenite::connect_async(url).await else { panic!("let in") };
-    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.status(), 403);
 }

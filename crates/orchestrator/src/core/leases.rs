@@ -285,10 +285,11 @@ impl Core {
         self.put(generation, Task::Decide { command: engine::Command { id, action }, claim: None }, Then::May);
     }
 
-    /// Waiting progress is pointless once its stage ends.
+    /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none.
     pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action) {
         match action {
-            Action::StageCompleted { .. } | Action::Done { .. } | Action::Fail { .. } | Action::HandBack { .. } => {
+            Action::StageCompleted { .. } | Action::Done { .. } => self.flush_progress(generation),
+            Action::Fail { .. } | Action::HandBack { .. } => {
                 if let Some(clock) = self.leases.get_mut(generation) {
                     clock.pending = None;
                 }

@@ -1,3 +1,5 @@
+//! ffmpeg as it may be found: missing, dying, hanging, cancelled; played by real programs.
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 

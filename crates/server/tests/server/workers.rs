@@ -299,5 +299,5 @@ async fn what_is_too_large_or_of_another_worker_is_refused_and_changes_nothing()
     assert_eq!(worker.hear("refused").await["code"], "lease_lost");
     assert_eq!(bed.state(&id, &token).await, "running");
     let user = bed.get("/v1/worker", &token).await;
-    assert_eq!(user.refusal(), (401, "unauthorized".to_owned()));
+    assert_eq!(user.refusal(), (403, "forbidden".to_owned()));
 }
