@@ -28,7 +28,7 @@ pub mod watch;
 pub use frame::Frame;
 pub use program::{Server, Worker, program};
 pub use puppet::Puppet;
-pub use reply::Reply;
+pub use reply::{Reply, client};
 pub use socket::{Heard, Socket};
 pub use watch::{Event, Watcher};
 

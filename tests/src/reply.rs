@@ -10,9 +10,13 @@ use crate::PATIENCE;
 
 /// The one HTTP client; making one reads the certificates of the machine each time. It keeps no connections, since each
 /// test has a runtime of its own that takes them along.
-pub(crate) fn client() -> &'static Client {
-    static CLIENT: LazyLock<Client> =
-        LazyLock::new(|| Client::builder().pool_max_idle_per_host(0).build().expect("the defaults make a client"));
+#[must_use]
+pub fn client() -> &'static Client {
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+        // It encrypts nothing here, and wants to know how it would all the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder().pool_max_idle_per_host(0).build().expect("the defaults make a client")
+    });
     &CLIENT
 }
 

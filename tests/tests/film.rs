@@ -46,7 +46,7 @@ async fn every_transport_sees_the_same_history_and_the_film_is_one() -> Result<(
     let url = last["metadata"]["videoUrl"].as_str().context("a film")?;
     let url = if url.starts_with('/') { format!("{}{url}", server.url) } else { url.to_owned() };
     let film = server.data().join("film.mp4");
-    let bytes = reqwest::get(&url).await?.error_for_status()?.bytes().await?;
+    let bytes = rushes_tests::client().get(&url).send().await?.error_for_status()?.bytes().await?;
     std::fs::write(&film, &bytes)?;
     let probe = std::process::Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v", "-count_frames", "-of", "json"])
@@ -107,7 +107,7 @@ async fn killing_the_worker_lets_another_finish() -> Result<()> {
 async fn until_sequence(server: &Server, id: &str, sequence: u64) -> Result<()> {
     let mut after = "start".to_owned();
     loop {
-        let answer = reqwest::Client::new()
+        let answer = rushes_tests::client()
             .get(format!("{}/v1/generations/{id}/events?after={after}", server.url))
             .bearer_auth(token("ada", Role::User))
             .header("prefer", "wait=25")

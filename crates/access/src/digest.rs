@@ -1,12 +1,12 @@
-//! SHA-256 and comparison in constant time, over the one crypto provider.
+//! SHA-256, over the one crypto provider.
 //!
 //! Artifacts and pipelines are named by these hashes. Signatures are not made here: see [`crate::token`] and
 //! [`crate::link`].
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time, digest};
 use data_encoding::HEXLOWER;
+use ring::digest;
 
 /// The SHA-256 of `bytes`, 64 lower-case hex digits.
 #[must_use]
@@ -18,12 +18,6 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     to_array(&digest::digest(&digest::SHA256, bytes))
-}
-
-/// Are both the same? Takes as long whatever the answer; only the lengths may show.
-#[must_use]
-pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
 /// A SHA-256 over bytes that come in pieces.
@@ -91,13 +85,5 @@ mod tests {
         hasher.update(b"bc");
         assert_eq!(hasher.clone().finish(), sha256(b"abc"));
         assert_eq!(hasher.finish_hex(), ABC);
-    }
-
-    #[test]
-    fn equal_means_equal_in_every_byte_and_in_length() {
-        assert!(constant_time_eq(b"same", b"same"));
-        assert!(!constant_time_eq(b"same", b"sane"));
-        assert!(!constant_time_eq(b"same", b"sam"));
-        assert!(!constant_time_eq(b"", b"x"));
     }
 }

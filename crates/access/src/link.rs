@@ -3,9 +3,9 @@
 //! Events store names; encoders add links when they write. The expiry moves in whole hours, so that within an hour all
 //! watchers get the same bytes and an encoded event can be shared. Serving the file belongs to `server`.
 
-use aws_lc_rs::hmac;
 use data_encoding::BASE64URL_NOPAD;
 use protocol::{ArtifactName, GenerationId, Timestamp};
+use ring::hmac;
 
 use crate::secret::Secret;
 

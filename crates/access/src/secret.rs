@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hkdf;
+use ring::hkdf;
 
 /// Shorter secrets are reported as weak: RFC 7518 §3.2 asks for 256 bits behind HS256.
 const STRONG_BYTES_MIN: usize = 32;

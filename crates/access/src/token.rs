@@ -5,8 +5,8 @@
 //! generations, always carry the `aud` `rushes:live`, and are signed with a key derived from the secret, so neither
 //! kind passes for the other.
 //!
-//! The signature is checked by `jsonwebtoken`; the claims are judged here, because that crate would read the system
-//! clock. What an identity may do once it is inside is decided in [`crate::rights`]; signed links are no tokens, see
+//! A token is three parts of base64 and an HMAC, so it is read here over the one crypto provider: a library would judge
+//! the claims by the system's clock, and bring public-key algorithms nobody here uses. The tests sign with such a library. What an identity may do once it is inside is decided in [`crate::rights`]; signed links are no tokens, see
 //! [`crate::link`].
 
 mod cache;
@@ -15,8 +15,8 @@ mod refusal;
 use std::{fmt, sync::Arc};
 
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use protocol::{GenerationId, TenantId, Timestamp, UserId};
+use ring::hmac;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -35,6 +35,9 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Most generations a live token names: a page of thumbnails.
 pub const LIVE_GENERATIONS_MAX: usize = 64;
 
+/// The header of what we sign.
+const HEAD: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
+
 /// The `aud` of live tokens.
 const AUDIENCE_LIVE: &str = "rushes:live";
 
@@ -45,10 +48,19 @@ pub struct Doors {
     cache: Cache,
 }
 
-/// One secret in both forms, prepared once.
+/// One secret as the key of each algorithm, prepared once.
 struct Keys {
-    check: DecodingKey,
-    sign: EncodingKey,
+    hs256: hmac::Key,
+    hs384: hmac::Key,
+    hs512: hmac::Key,
+}
+
+/// What a token may be signed with (RFC 7518 §3.2).
+#[derive(Clone, Copy)]
+enum Algorithm {
+    Hs256,
+    Hs384,
+    Hs512,
 }
 
 /// What we read of a token's header. `kid`, `jwk` and the like are not asked: there is one key per kind.
@@ -161,14 +173,10 @@ impl Doors {
         // Which key to try is read from what nobody has vouched for yet; a lie only leads to the key that refuses it.
         let live = claims.aud.as_ref().and_then(Value::as_str) == Some(AUDIENCE_LIVE);
         let algorithm = read_algorithm(&head, live)?;
-        let key = if live { &self.live.check } else { &self.shared.check };
-        let good = jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm);
-        match good {
-            Ok(true) => claims.judge(live, now),
-            Ok(false) => Err(TokenError::Signature),
-            // The signature is not base64.
-            Err(_) => Err(TokenError::Malformed),
-        }
+        let keys = if live { &self.live } else { &self.shared };
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TokenError::Malformed)?;
+        hmac::verify(keys.of(algorithm), signed.as_bytes(), &signature).map_err(|_| TokenError::Signature)?;
+        claims.judge(live, now)
     }
 }
 
@@ -180,12 +188,30 @@ impl fmt::Debug for Doors {
 
 impl Keys {
     fn new(secret: &[u8]) -> Self {
-        Self { check: DecodingKey::from_secret(secret), sign: EncodingKey::from_secret(secret) }
+        Self {
+            hs256: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            hs384: hmac::Key::new(hmac::HMAC_SHA384, secret),
+            hs512: hmac::Key::new(hmac::HMAC_SHA512, secret),
+        }
+    }
+
+    fn of(&self, algorithm: Algorithm) -> &hmac::Key {
+        match algorithm {
+            Algorithm::Hs256 => &self.hs256,
+            Algorithm::Hs384 => &self.hs384,
+            Algorithm::Hs512 => &self.hs512,
+        }
     }
 
     fn sign(&self, claims: &Minted<'_>) -> String {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.sign)
-            .expect("texts and numbers are JSON, and HMAC takes every key")
+        let claims = serde_json::to_vec(claims).expect("texts and numbers are JSON");
+        let mut token = BASE64URL_NOPAD.encode(HEAD.as_bytes());
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(&claims, &mut token);
+        let signature = hmac::sign(&self.hs256, token.as_bytes());
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(signature.as_ref(), &mut token);
+        token
     }
 }
 
@@ -241,9 +267,9 @@ fn read_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
 fn read_algorithm(head: &Head, live: bool) -> Result<Algorithm, TokenError> {
     match head.alg.as_str() {
         _ if head.crit.is_some() => Err(TokenError::Algorithm),
-        "HS256" => Ok(Algorithm::HS256),
-        "HS384" if !live => Ok(Algorithm::HS384),
-        "HS512" if !live => Ok(Algorithm::HS512),
+        "HS256" => Ok(Algorithm::Hs256),
+        "HS384" if !live => Ok(Algorithm::Hs384),
+        "HS512" if !live => Ok(Algorithm::Hs512),
         _ => Err(TokenError::Algorithm),
     }
 }

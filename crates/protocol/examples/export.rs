@@ -1,6 +1,6 @@
 //! Writes what `spec/` holds of the protocol's types: JSON Schemas, test vectors and the AsyncAPI document.
 //!
-//! `cargo run -p rushes-protocol --example export`. The test `vectors` fails while `spec/` differs from what this writes.
+//! `cargo run -p rushes-protocol --features schema --example export`. The test `vectors` fails while `spec/` differs from what this writes.
 
 #[path = "export/asyncapi.rs"]
 mod asyncapi;

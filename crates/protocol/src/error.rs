@@ -2,6 +2,7 @@
 //!
 //! The texts may change, the codes never do. `spec/errors.md` lists each with what to do; a house rule keeps both equal.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +10,8 @@ use serde_json::Value;
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $retryable:literal;)+) => {
         /// What went wrong, for programs. Says its HTTP status and whether the same request may succeed later.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(JsonSchema))]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }
@@ -97,7 +99,8 @@ impl std::fmt::Display for ErrorCode {
 }
 
 /// An error as clients see it, everywhere the same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Problem {
     /// For programs.
     pub code: ErrorCode,
@@ -155,7 +158,8 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The body of every failed HTTP answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErrorBody {
     /// The one error.
     pub error: Problem,

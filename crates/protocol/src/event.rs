@@ -2,6 +2,7 @@
 //!
 //! What only the rules need to fold a generation is not here: the engine keeps it beside the event.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +17,8 @@ use crate::{
 pub type Metadata = serde_json::Map<String, Value>;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
     /// Accepted and waiting; also each time it waits again for its next run.
@@ -72,7 +74,8 @@ impl EventType {
 }
 
 /// Where a generation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Waiting for a worker.
@@ -111,7 +114,8 @@ impl State {
 }
 
 /// A word of the first dialect, the only ones its clients have labels and colours for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are the first dialect's and explain themselves")]
 pub enum Status {
@@ -149,7 +153,8 @@ impl Status {
 }
 
 /// One durable event. Losing interest in the ones before it costs nothing: each is a complete snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// Its identity; a repeat of the same id is the same event.
@@ -189,7 +194,8 @@ pub struct Event {
 }
 
 /// An ephemeral status between two events: queue position, time remaining, relayed progress. Never stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Hint {
     /// The status as of the last durable event, with what the hint changes. Its `sequence` is that event's.

@@ -1,5 +1,6 @@
 //! Bodies of the HTTP surface, `/v1/*`.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::{
 };
 
 /// How soon a generation wants to run. Priority is a head start on the clock, so that nothing starves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// A person waits.
@@ -37,7 +39,8 @@ impl Priority {
 }
 
 /// `POST /v1/generations`. `prompt` and `params` are the default pipeline's short form of `input`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Submission {
     /// Which pipeline; absent means the default one.
@@ -75,7 +78,8 @@ impl Submission {
 }
 
 /// Where to go from an accepted submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Urls {
     /// The snapshot.
@@ -92,7 +96,8 @@ pub struct Urls {
 }
 
 /// The answer to an accepted submission.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
     /// Its first state.
@@ -104,7 +109,8 @@ pub struct Accepted {
 }
 
 /// A kept file, as a snapshot lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactLink {
     /// Its name.
@@ -118,7 +124,8 @@ pub struct ArtifactLink {
 }
 
 /// A generation as it stands: its latest event and what only the server knows of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// Which one.
@@ -154,7 +161,8 @@ pub struct Snapshot {
 }
 
 /// A page of generations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GenerationPage {
     /// Newest first.
@@ -165,7 +173,8 @@ pub struct GenerationPage {
 }
 
 /// A page of events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EventPage {
     /// In order; with `recovery: "snapshot"` the one state to go on from.
@@ -182,7 +191,8 @@ pub struct EventPage {
 }
 
 /// `PATCH /v1/generations/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Patch {
     /// Its new priority.
@@ -190,7 +200,8 @@ pub struct Patch {
 }
 
 /// `POST /v1/tokens`: a live token for named generations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenRequest {
     /// 1 to 64 generations the caller may see.
@@ -201,7 +212,8 @@ pub struct TokenRequest {
 }
 
 /// The minted live token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TokenAnswer {
     /// The token.
@@ -211,7 +223,8 @@ pub struct TokenAnswer {
 }
 
 /// The answer to `POST /v1/uploads`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Uploaded {
     /// Usable anywhere in `input`.
@@ -223,7 +236,8 @@ pub struct Uploaded {
 }
 
 /// One event of an external producer, `POST /v1/generations/{id}/events` takes an array of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// Makes a repeat harmless.
@@ -242,7 +256,8 @@ pub struct Report {
 }
 
 /// The answer to reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Reported {
     /// Where a watcher stands that has seen them all.

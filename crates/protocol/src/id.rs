@@ -5,6 +5,7 @@
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use data_encoding::BASE32HEX_NOPAD;
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -91,6 +92,7 @@ macro_rules! text_id {
             }
         }
 
+        #[cfg(feature = "schema")]
         impl JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()

@@ -1,5 +1,6 @@
 //! Messages of the live socket (`/v1/live`, `/ws`, `/`): a superset of the first dialect, whose clients ignore what they do not know.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,8 @@ use crate::{
 };
 
 /// Which events a watcher wants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// Each, in order.
@@ -24,7 +26,8 @@ pub enum Delivery {
 }
 
 /// Which preview frames a watcher wants. Events are lossless, frames are conflated unless asked otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FrameWish {
     /// Frames per second at most; 1 to 60.
@@ -57,7 +60,8 @@ impl Default for FrameWish {
 }
 
 /// What a client says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
     /// Who it is. May be repeated; another identity ends the subscriptions of the first.
@@ -129,7 +133,8 @@ pub enum ClientMessage {
 }
 
 /// How a subscription found its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
     /// No position was given; what came first is the current state.
@@ -142,7 +147,8 @@ pub enum Recovery {
 
 /// What the server says, apart from `status_update`, whose body is spliced in encoded form. Each message also carries
 /// `timestamp`, the time of sending.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
     /// The token was good.

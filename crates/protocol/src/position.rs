@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -91,6 +92,7 @@ impl<'de> Deserialize<'de> for Position {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for Position {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Position".into()
@@ -150,6 +152,7 @@ impl<'de> Deserialize<'de> for After {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for After {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "After".into()

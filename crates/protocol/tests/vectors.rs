@@ -1,5 +1,5 @@
 //! Runs `spec/vectors` against the protocol's types, as every SDK does against its own, and keeps `spec/` equal to what the
-//! types export. `UPDATE=1 cargo test -p rushes-protocol --test vectors` rewrites it.
+//! types export. `UPDATE=1 cargo test -p rushes-protocol --features schema --test vectors` rewrites it.
 
 #[path = "../examples/export/asyncapi.rs"]
 mod asyncapi;

@@ -1,18 +1,41 @@
 //! `/openapi.json`: the specification this program was built with, whole.
 //!
-//! On disk it names the schemas beside it, as tools that read folders want it; served, the same schemas stand inside, made
-//! from the types this program really reads and writes.
+//! On disk it names the schemas beside it, as tools that read folders want it; served, the same schemas stand inside. They are
+//! exported from the types this program reads and writes, which the protocol's tests hold them to.
 
 use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use protocol::{error::ErrorBody, event::Event, http as wire, pipeline::Pipeline};
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The text of `spec/openapi.json`.
 const OPENAPI: &str = include_str!("../../../spec/openapi.json");
+
+/// One schema: the file's name as `spec/openapi.json` refers to it, and its text.
+macro_rules! schema {
+    ($name:literal) => {
+        (concat!("schema/", $name, ".json"), include_str!(concat!("../../../spec/schema/", $name, ".json")))
+    };
+}
+
+/// The files that `spec/openapi.json` names.
+const SCHEMAS: [(&str, &str); 14] = [
+    schema!("accepted"),
+    schema!("error"),
+    schema!("event"),
+    schema!("event-page"),
+    schema!("generation"),
+    schema!("generation-page"),
+    schema!("patch"),
+    schema!("pipeline"),
+    schema!("report"),
+    schema!("reported"),
+    schema!("submission"),
+    schema!("token-request"),
+    schema!("token-answer"),
+    schema!("uploaded"),
+];
 
 /// The specification with its schemas inside.
 static BUNDLED: LazyLock<String> = LazyLock::new(|| bundle().to_string());
@@ -21,53 +44,40 @@ pub(crate) async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], BUNDLED.as_str())
 }
 
-/// Makes the schema behind one file name.
-type Make = fn(&mut SchemaGenerator) -> Value;
-
-fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
-    generator.subschema_for::<T>().to_value()
-}
-
-/// The files that `spec/openapi.json` names, and the types they describe.
-const SCHEMAS: [(&str, Make); 14] = [
-    ("schema/accepted.json", make::<wire::Accepted>),
-    ("schema/error.json", make::<ErrorBody>),
-    ("schema/event.json", make::<Event>),
-    ("schema/event-page.json", make::<wire::EventPage>),
-    ("schema/generation.json", make::<wire::Snapshot>),
-    ("schema/generation-page.json", make::<wire::GenerationPage>),
-    ("schema/patch.json", make::<wire::Patch>),
-    ("schema/pipeline.json", make::<Pipeline>),
-    ("schema/report.json", make::<wire::Report>),
-    ("schema/reported.json", make::<wire::Reported>),
-    ("schema/submission.json", make::<wire::Submission>),
-    ("schema/token-request.json", make::<wire::TokenRequest>),
-    ("schema/token-answer.json", make::<wire::TokenAnswer>),
-    ("schema/uploaded.json", make::<wire::Uploaded>),
-];
-
 fn bundle() -> Value {
-    let mut generator = SchemaSettings::draft2020_12()
-        .with(|settings| settings.definitions_path = "/components/schemas".into())
-        .into_generator();
-    let known: Map<String, Value> =
-        SCHEMAS.iter().map(|(file, make)| ((*file).to_owned(), make(&mut generator))).collect();
-    let mut document: Value = serde_json::from_str(OPENAPI).expect("the specification is JSON, which a test reads too");
-    inline(&mut document, &known);
-    document["components"]["schemas"] = Value::Object(generator.take_definitions(true));
+    let mut document = read(OPENAPI);
+    let mut components = Map::new();
+    for (file, text) in SCHEMAS {
+        let mut schema = read(text);
+        let fields = schema.as_object_mut().expect("a schema is an object");
+        fields.remove("$schema");
+        let inner = fields.remove("$defs").unwrap_or_else(|| json!({}));
+        let title = fields["title"].as_str().expect("a schema has a title").to_owned();
+        point(&mut document, file, &format!("#/components/schemas/{title}"));
+        components.extend(inner.as_object().into_iter().flatten().map(|(name, schema)| (name.clone(), schema.clone())));
+        components.insert(title, schema);
+    }
+    document["components"]["schemas"] = Value::Object(components);
+    point(&mut document, "#/$defs/", "#/components/schemas/");
     document
 }
 
-/// Puts what `known` has in the place of what names it.
-fn inline(value: &mut Value, known: &Map<String, Value>) {
-    let named = value.get("$ref").and_then(Value::as_str).and_then(|file| known.get(file));
-    if let Some(schema) = named {
-        *value = schema.clone();
-        return;
-    }
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("the specification is JSON, which a test reads too")
+}
+
+/// Lets every reference that begins with `from` begin with `to`.
+fn point(value: &mut Value, from: &str, to: &str) {
     match value {
-        Value::Object(fields) => fields.values_mut().for_each(|inner| inline(inner, known)),
-        Value::Array(entries) => entries.iter_mut().for_each(|inner| inline(inner, known)),
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get_mut("$ref")
+                && let Some(rest) = reference.strip_prefix(from)
+            {
+                *reference = format!("{to}{rest}");
+            }
+            fields.values_mut().for_each(|inner| point(inner, from, to));
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(|inner| point(inner, from, to)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
 use data_encoding::HEXLOWER;
+use ring::digest::{Context, SHA256, digest};
 use std::io::Read as _;
 
 /// 64 KiB: a few hundred reads for a film, and nothing next to the hashing.

@@ -12,6 +12,7 @@ pub mod client;
 mod digest;
 mod random;
 mod socket;
+mod tls;
 mod transfer;
 pub mod worker;
 

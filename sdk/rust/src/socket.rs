@@ -5,13 +5,15 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    Connector, MaybeTlsStream, WebSocketStream,
     tungstenite::{
         self, ClientRequestBuilder,
         http::{StatusCode, Uri},
         protocol::WebSocketConfig,
     },
 };
+
+use crate::tls;
 
 /// An open connection.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -46,7 +48,8 @@ pub(crate) async fn connect(url: &Url, token: Option<&str>) -> Result<Socket, Co
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+    let connector = (url.scheme() == "wss").then(|| Connector::Rustls(tls::config()));
+    let connecting = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(tungstenite::Error::Http(answer))) => match answer.status() {

@@ -10,7 +10,7 @@ use protocol::{ArtifactName, ErrorCode, LeaseId, error::ErrorBody, worker::Artif
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{backoff::Backoff, digest, random, worker::SayError};
+use crate::{backoff::Backoff, digest, random, tls, worker::SayError};
 
 /// 10 s: a server that has not taken a connection by then will not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +22,7 @@ const TRIES_MAX: u32 = 10;
 /// The HTTP client of both halves.
 pub(crate) fn http() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config().as_ref().clone())
         .user_agent(crate::SDK)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)

@@ -2,8 +2,8 @@
 //!
 //! The method, the path, the origin and who is asking are for others to check. Extensions are never agreed on.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use data_encoding::BASE64;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 /// The one subprotocol spoken here. A client that offers none gets none.
 pub const SUBPROTOCOL: &str = "rushes.v1";

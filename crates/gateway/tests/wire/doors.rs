@@ -8,7 +8,7 @@ use futures_util::SinkExt;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
 
-use crate::bed::{Bed, USER, hear, next, say};
+use crate::bed::{Bed, USER, hear, http, next, say};
 
 #[tokio::test]
 async fn unknown_and_foreign_ids_are_the_same_404_by_every_door() {
@@ -24,7 +24,7 @@ async fn unknown_and_foreign_ids_are_the_same_404_by_every_door() {
         let mut bodies = Vec::new();
         for id in [generation.as_str(), "gen_unknown", "no%2Fid"] {
             let url = format!("http://{}{}", bed.address, path.replace("{}", id));
-            let response = reqwest::Client::new().get(&url).bearer_auth(&stranger).send().await.unwrap();
+            let response = http().get(&url).bearer_auth(&stranger).send().await.unwrap();
             assert_eq!(response.status(), 404, "{url}");
             bodies.push(response.json::<Value>().await.unwrap());
         }
@@ -38,13 +38,13 @@ async fn without_a_good_token_it_is_401() {
     let bed = Bed::start().await;
     let generation = bed.create("a").await;
     let url = format!("http://{}/v1/generations/{generation}/events", bed.address);
-    for request in [reqwest::Client::new().get(&url), reqwest::Client::new().get(&url).bearer_auth("nonsense")] {
+    for request in [http().get(&url), http().get(&url).bearer_auth("nonsense")] {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 401);
         assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "unauthorized");
     }
     let token = bed.token(USER, Role::User);
-    assert_eq!(reqwest::get(format!("{url}?token={token}")).await.unwrap().status(), 200);
+    assert_eq!(http().get(format!("{url}?token={token}")).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_foreign_page_is_refused_on_sockets_and_routes() {
 #[tokio::test]
 async fn a_preflight_names_what_is_allowed() {
     let bed = Bed::start().await;
-    let request = reqwest::Client::new()
+    let request = http()
         .request(reqwest::Method::OPTIONS, format!("http://{}/v1/events", bed.address))
         .header("origin", "https://anywhere.example")
         .header("access-control-request-method", "GET")

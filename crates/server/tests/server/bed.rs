@@ -77,7 +77,7 @@ impl Bed {
 
     pub(crate) async fn in_folder(folder: Arc<TempDir>, mode: Mode, flags: &[(&str, &str)]) -> Self {
         let server = start(config(folder.path(), mode, flags), mode).await.unwrap();
-        Self { server, folder, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { server, folder, http: http() }
     }
 
     pub(crate) fn blobs(&self) -> usize {
@@ -180,4 +180,11 @@ impl Worker {
         self.say(json!({"type": "accept", "offer": offer["offer"]})).await;
         self.hear("granted").await["lease"].as_str().unwrap().to_owned()
     }
+}
+
+/// A client for plain HTTP. It wants to know how it would encrypt all the same.
+pub(crate) fn http() -> reqwest::Client {
+    // Refused when another test was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
 }

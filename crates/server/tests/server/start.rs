@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use rushes_server::Mode;
 
-use crate::bed::{Answer, Bed, config, start};
+use crate::bed::{Answer, Bed, config, http, start};
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
@@ -53,7 +53,7 @@ async fn a_stopping_server_takes_no_connection() {
     assert_eq!(bed.get("/livez", "").await.text(), "ok\n");
     let url = bed.url("/livez");
     bed.server.stop().await;
-    assert!(reqwest::get(url).await.is_err());
+    assert!(http().get(url).send().await.is_err());
 }
 
 #[tokio::test]
