@@ -280,8 +280,14 @@ pub struct Worker(Process);
 impl Worker {
     /// Starts one and does not wait for it: the server offers when it is there.
     pub fn start(server: &Server, name: &str) -> Result<Self> {
+        Self::start_at(&server.url, name, &[])
+    }
+
+    /// The same at an address, with further environment variables.
+    pub fn start_at(url: &str, name: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let child = Command::new(program())
-            .args(["worker", "--server", &server.url, "--name", name])
+            .args(["worker", "--server", url, "--name", name])
+            .envs(environment.iter().copied())
             .env("RUSHES_TOKEN", token("worker", Role::Worker))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,0 +1,61 @@
+//! A TLS proxy in front of a server, as deployments have one, with a certificate of its own authority.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
+};
+
+use crate::Server;
+
+/// The proxy; ends when dropped.
+#[derive(Debug)]
+pub struct Encrypted {
+    /// `https://localhost:port`.
+    pub url: String,
+    /// The certificate, for whoever is to trust it.
+    pub authority: PathBuf,
+    _folder: TempDir,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Encrypted {
+    /// Takes TLS connections and passes what comes out of them to `server`.
+    pub async fn before(server: &Server) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let folder = TempDir::new()?;
+        let authority = folder.path().join("authority.pem");
+        std::fs::write(&authority, made.cert.pem())?;
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("https://localhost:{}", listener.local_addr()?.port());
+        let target = server.url.strip_prefix("http://").context("an address")?.to_owned();
+        let running = tokio::spawn(async move {
+            while let Ok((outside, _)) = listener.accept().await {
+                let (acceptor, target) = (acceptor.clone(), target.clone());
+                tokio::spawn(async move {
+                    // Whoever does not trust us goes away here.
+                    let Ok(mut outside) = acceptor.accept(outside).await else { return };
+                    let Ok(mut inside) = TcpStream::connect(target).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+                });
+            }
+        });
+        Ok(Self { url, authority, _folder: folder, running })
+    }
+}
+
+impl Drop for Encrypted {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
