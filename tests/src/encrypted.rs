@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
@@ -20,7 +23,8 @@ pub struct Encrypted {
     /// The certificate, for whoever is to trust it.
     pub authority: PathBuf,
     _folder: TempDir,
-    running: tokio::task::JoinHandle<()>,
+    /// Aborted when dropped, with every connection.
+    _running: JoinSet<()>,
 }
 
 impl Encrypted {
@@ -39,10 +43,12 @@ impl Encrypted {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("https://localhost:{}", listener.local_addr()?.port());
         let target = server.url.strip_prefix("http://").context("an address")?.to_owned();
-        let running = tokio::spawn(async move {
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((outside, _)) = listener.accept().await {
                 let (acceptor, target) = (acceptor.clone(), target.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     // Whoever does not trust us goes away here.
                     let Ok(mut outside) = acceptor.accept(outside).await else { return };
                     let Ok(mut inside) = TcpStream::connect(target).await else { return };
@@ -50,12 +56,6 @@ impl Encrypted {
                 });
             }
         });
-        Ok(Self { url, authority, _folder: folder, running })
-    }
-}
-
-impl Drop for Encrypted {
-    fn drop(&mut self) {
-        self.running.abort();
+        Ok(Self { url, authority, _folder: folder, _running: running })
     }
 }
