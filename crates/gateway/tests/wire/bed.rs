@@ -15,7 +15,9 @@ use bus::{Bus, Local, Signal};
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use protocol::{
-    CausalId, CommandId, ErrorCode, Event, EventType, GenerationId, Problem, Sequence, State, TenantId, Timestamp,
+    CausalId, CommandId, ErrorCode, Event, EventType, Fence, FrameIndex, GenerationId, Problem, Revision, Sequence,
+    State, TenantId, Timestamp,
+    frame::{Format, Header},
     http::{Priority, Report},
 };
 use rushes_gateway::{Commands, Gateway, GatewayOptions, Inbound, Outbound, Submit, Submitted, WorkerLink, Workers};
@@ -247,4 +249,26 @@ pub(crate) fn http() -> reqwest::Client {
     // Refused when another test was first, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// A preview picture of at least `bytes_min` bytes on the wire.
+pub(crate) fn picture(generation: &GenerationId, index: u32, bytes_min: usize) -> bus::Frame {
+    let header = Header {
+        format: Format::Webp,
+        flags: 0,
+        fence: Fence(1),
+        index: FrameIndex(index),
+        total: 48,
+        revision: Revision(0),
+        pts_micros: 0,
+        width: 854,
+        height: 480,
+        generation: Some(generation.clone()),
+    };
+    let mut bytes = Vec::new();
+    header.write(&mut bytes);
+    let picture_at = bytes.len();
+    bytes.extend_from_slice(b"RIFF\x10\0\0\0WEBPVP8 ");
+    bytes.resize(bytes.len().max(bytes_min), 0);
+    bus::Frame { generation: generation.clone(), header, bytes: bytes.into(), picture_at }
 }

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::serve::Listener;
 use bus::{Bus, Signal};
-use protocol::{
-    Fence, FrameIndex, GenerationId, Revision,
-    frame::{Format, Header},
-};
+use protocol::{GenerationId, frame::Header};
 use rushes_gateway::{Socket, Transport};
 
 use tokio::{
@@ -17,7 +14,7 @@ use tokio::{
 
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::bed::{Bed, PATIENCE, USER, hear, next, say};
+use crate::bed::{Bed, PATIENCE, USER, hear, next, picture, say};
 
 /// What a client with a small receive buffer and the segment under way hold, whatever the server does: two of the largest
 /// segments.
@@ -103,25 +100,7 @@ impl Reader {
 
 #[cfg(target_os = "linux")]
 fn frame(generation: &GenerationId, index: u32) -> Signal {
-    let header = Header {
-        format: Format::Webp,
-        flags: 0,
-        fence: Fence(1),
-        index: FrameIndex(index),
-        total: 48,
-        revision: Revision(0),
-        pts_micros: 0,
-        width: 854,
-        height: 480,
-        generation: Some(generation.clone()),
-    };
-    let mut bytes = Vec::new();
-    header.write(&mut bytes);
-    let picture_at = bytes.len();
-    bytes.extend_from_slice(b"RIFF\x10\0\0\0WEBPVP8 ");
-    bytes.resize(FRAME_BYTES, 0);
-    let generation = generation.clone();
-    Signal::Frame(std::sync::Arc::new(bus::Frame { generation, header, bytes: bytes.into(), picture_at }))
+    Signal::Frame(std::sync::Arc::new(picture(generation, index, FRAME_BYTES)))
 }
 
 /// The kernel would take megabytes of frames for a reader that stands still; an event behind them would be seconds late.

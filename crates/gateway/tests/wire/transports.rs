@@ -2,13 +2,10 @@
 
 use bus::Bus;
 use futures_util::StreamExt;
-use protocol::{
-    EventType, Fence, FrameIndex, GenerationId, Hint, Revision, Tick,
-    frame::{Format, Header},
-};
+use protocol::{EventType, Hint, Tick};
 use serde_json::Value;
 
-use crate::bed::{Bed, PATIENCE, hear, say, sequences_until_done};
+use crate::bed::{Bed, PATIENCE, hear, picture, say, sequences_until_done};
 
 /// A stream of server-sent events, taken apart as far as these tests need.
 struct Stream {
@@ -266,7 +263,7 @@ async fn a_hint_has_no_id_and_a_picture_is_announced_and_fetched() {
     let hint = stream.next().await.unwrap();
     assert_eq!((hint.id, &hint.data["ephemeral"]), (None, &true.into()));
 
-    bed.bus.publish(bus::Signal::Frame(picture(&generation, 7).into()));
+    bed.bus.publish(bus::Signal::Frame(picture(&generation, 7, 0).into()));
     let announced = stream.next().await.unwrap();
     assert_eq!((announced.name.as_deref(), &announced.data["index"]), (Some("frame"), &7.into()));
     let path = format!("/v1/generations/{generation}/frames/latest");
@@ -277,26 +274,6 @@ async fn a_hint_has_no_id_and_a_picture_is_announced_and_fetched() {
     assert!(fetched.bytes().await.unwrap().starts_with(b"RIFF"));
     let again = bed.get(&path).header("if-none-match", tag).send().await.unwrap();
     assert_eq!(again.status(), 304);
-}
-
-fn picture(generation: &GenerationId, index: u32) -> bus::Frame {
-    let header = Header {
-        format: Format::Webp,
-        flags: 0,
-        fence: Fence(1),
-        index: FrameIndex(index),
-        total: 48,
-        revision: Revision(0),
-        pts_micros: 0,
-        width: 854,
-        height: 480,
-        generation: Some(generation.clone()),
-    };
-    let mut bytes = Vec::new();
-    header.write(&mut bytes);
-    let picture_at = bytes.len();
-    bytes.extend_from_slice(b"RIFF\x10\0\0\0WEBPVP8 ");
-    bus::Frame { generation: generation.clone(), header, bytes: bytes.into(), picture_at }
 }
 
 #[tokio::test]
