@@ -6,7 +6,7 @@
 //! kind passes for the other.
 //!
 //! A token is three parts of base64 and an HMAC, so it is read here over the one crypto provider: a library would judge
-//! the claims by the system's clock, and bring public-key algorithms nobody here uses. The tests sign with such a library. What an identity may do once it is inside is decided in [`crate::rights`]; signed links are no tokens, see
+//! the claims by the system's clock, and bring public-key algorithms nobody here uses. The tests sign with another implementation of HMAC. What an identity may do once it is inside is decided in [`crate::rights`]; signed links are no tokens, see
 //! [`crate::link`].
 
 mod cache;
@@ -56,7 +56,7 @@ struct Keys {
 }
 
 /// What a token may be signed with (RFC 7518 §3.2).
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     Hs256,
     Hs384,
