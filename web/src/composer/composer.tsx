@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState, type KeyboardEvent } from "react";
 import type { Generation } from "@rushes/client";
-import { DiceIcon } from "../frame/icons.tsx";
+import { DiceIcon, EnterIcon } from "../frame/icons.tsx";
 import { Fault } from "../frame/fault.tsx";
 import { Segmented } from "../frame/segmented.tsx";
 import { useSession } from "../session/session.ts";
@@ -117,7 +117,7 @@ export function Composer({ onAccepted }: Props) {
                 {error !== null && <Fault error={error} />}
                 <button className="button primary" type="submit" data-testid="submit" aria-busy={isSending} title="Enter, or Ctrl + Enter">
                     <span>{isSending ? "Submitting…" : "Generate"}</span>
-                    <kbd aria-hidden="true">↵</kbd>
+                    <EnterIcon />
                 </button>
             </div>
         </form>

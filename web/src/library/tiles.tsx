@@ -9,14 +9,22 @@ import { useValue } from "../studio/stores.ts";
 import { Tile } from "./tile.tsx";
 import "./tiles.css";
 
-export function Tiles({ open }: { readonly open: string | null }) {
+interface Props {
+    /** The generation that is open. */
+    readonly open: string | null;
+    readonly onOpened: () => void;
+}
+
+export function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
     const { generations, isLoading, nextCursor, error } = useValue(library);
-    const onOpen = useCallback((generation: Generation) => {
-        goTo(generation.id);
-        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-        document.querySelector("#stage")?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
-    }, []);
+    const onOpen = useCallback(
+        (generation: Generation) => {
+            goTo(generation.id);
+            onOpened();
+        },
+        [onOpened],
+    );
     return (
         <section className="library" aria-label="My generations" data-testid="my-generations">
             <h2 className="section-title">

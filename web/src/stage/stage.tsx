@@ -8,7 +8,7 @@ import { percent, words } from "../studio/format.ts";
 import { stagesOf } from "../studio/stages.ts";
 import { useValue } from "../studio/stores.ts";
 import { Actions } from "./actions.tsx";
-import { Scene } from "./scene.tsx";
+import { AttachLine, Scene } from "./scene.tsx";
 import { Screen } from "./screen.tsx";
 import { asideOf, headingOf, promptOf, ratioOf, shownOf, type Shown } from "./shown.ts";
 import { Stages } from "./stages.tsx";
@@ -68,6 +68,7 @@ export function Stage({ watched, onAccepted, onPlayer }: Props) {
             {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} message={status.message} />}
             {prompt !== "" && <p className="stage-prompt">{prompt}</p>}
             <Scene event={event} generation={generation} />
+            <AttachLine />
             <Announcer event={event} />
         </section>
     );

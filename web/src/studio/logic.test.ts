@@ -121,7 +121,7 @@ test("values read as people say them", () => {
 
 const calm: Circumstances = {
     connection: { state: "live", transport: "websocket", retryAt: null, error: null },
-    isWatching: true, isOnline: true, wasCut: false, isOutdated: false, now: 0,
+    isWatching: true, isOnline: true, wasCut: false, wasChosen: false, isOutdated: false, now: 0,
 };
 const at = (connection: Partial<ConnectionSnapshot>, rest: Partial<Circumstances> = {}): Circumstances => ({ ...calm, ...rest, connection: { ...calm.connection, ...connection } });
 
@@ -137,6 +137,7 @@ test("each trouble is said in words, with what can be done", () => {
     expect(noticeOf(at({ state: "offline", retryAt: 9_000 }))?.text).toMatch(/does not answer/);
     expect(noticeOf(at({ state: "reconnecting" }, { isOnline: false }))?.text).toMatch(/You are offline/);
     expect(noticeOf(at({ state: "polling", transport: "poll" }))?.text).toMatch(/Nothing is missed/);
+    expect(noticeOf(at({ state: "polling", transport: "poll" }, { wasChosen: true }))).toBeNull();
     expect(noticeOf(at({}, { isOutdated: true }))?.action).toBe("reload");
 });
 

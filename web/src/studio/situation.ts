@@ -25,6 +25,8 @@ export interface Circumstances {
     readonly isOnline: boolean;
     /** It was cut by the button. */
     readonly wasCut: boolean;
+    /** The transport was chosen by hand. */
+    readonly wasChosen: boolean;
     /** The server's page is another one than this. */
     readonly isOutdated: boolean;
     readonly now: number;
@@ -60,7 +62,7 @@ export function noticeOf(all: Circumstances): Notice | null {
     if (connection.error?.code === "bad_answer") {
         return { tone: "bad", text: "The server answers in a way this page does not understand: it may be of another version.", action: "reload" };
     }
-    if (isWatching && connection.state === "polling") {
+    if (isWatching && connection.state === "polling" && !all.wasChosen) {
         return { tone: "busy", text: "Asking again and again: something between here and the server lets no stream through. Nothing is missed; live pictures pause." };
     }
     return null;

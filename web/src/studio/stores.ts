@@ -56,3 +56,10 @@ export function useMedia(query: string): boolean {
     );
     return useSyncExternalStore(subscribe, () => matchMedia(query).matches);
 }
+
+const NOTHING: Readable<null> = { subscribe: () => () => {}, getSnapshot: () => null };
+
+/** The same for something that may not be there. */
+export function useValueOf<T>(readable: Readable<T> | null): T | null {
+    return useValue<T | null>(readable ?? NOTHING);
+}
