@@ -13,6 +13,7 @@ use axum::http::Uri;
 use data_encoding::BASE64URL_NOPAD;
 use protocol::{After, Epoch, ErrorCode, GenerationId, Position, Problem, Sequence, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::Filter;
 
 use super::{
@@ -106,6 +107,8 @@ impl Many {
                 Ok(feed) => feeds.push(feed),
                 // Deleted since the cursor was written, which ends it like any other end.
                 Err(problem) if problem.code == ErrorCode::NotFound && places.is_some() => {}
+                // Which one it was, for one alone is known.
+                Err(problem) if own.len() > 1 => return Err(problem.details(json!({ "generationId": generation }))),
                 Err(problem) => return Err(problem),
             }
         }
@@ -143,7 +146,8 @@ impl Many {
         let count = self.feeds.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
-            if let Some(item) = self.feeds[at].ready().await? {
+            let item = self.feeds[at].ready().await?;
+            if let Some(item) = item.or_else(|| if self.is_one { None } else { self.feeds[at].end() }) {
                 self.turn = at + 1;
                 return Ok(Some((at, item)));
             }

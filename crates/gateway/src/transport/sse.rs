@@ -133,6 +133,10 @@ impl Stream {
                 let gone = json!({"generationId": generation});
                 out.extend_from_slice(&sse_event(Some("gone"), None, gone.to_string().as_bytes()));
             }
+            Item::Ended => {
+                let ended = json!({"generationId": generation});
+                out.extend_from_slice(&sse_event(Some("ended"), None, ended.to_string().as_bytes()));
+            }
         }
         self.gateway.counts().of(Transport::Sse).messages.add(1);
     }

@@ -189,9 +189,12 @@ async fn many_generations_come_in_one_stream_and_resume_by_its_cursor() {
     }
     seen.sort();
     assert_eq!(seen, [(a.to_string(), 2), (a.to_string(), 3), (b.to_string(), 2)]);
+    let ended = stream.next().await.unwrap();
+    assert_eq!((ended.name.as_deref(), &ended.data["generationId"]), (Some("ended"), &b.as_str().into()));
 
     bed.append(&a, 3, 1, Some(EventType::Complete)).await;
     assert_eq!(stream.next().await.unwrap().data["sequence"], 4);
+    assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("ended"));
     assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("done"));
     assert!(stream.next().await.is_none());
 }
@@ -220,6 +223,11 @@ async fn each_of_many_begins_at_its_own_position_and_tells_the_next() {
     let (a_text, b_text) = (a.to_string(), b.to_string());
     let expected = [(&a_text, 5), (&a_text, 6), (&b_text, 1), (&b_text, 2), (&b_text, 3)];
     assert_eq!(seen.iter().map(|(id, sequence)| (id, *sequence)).collect::<Vec<_>>(), expected);
+
+    let unknown = bed.get(&format!("/v1/events?generation={a}&generation=gen_nobodys")).send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    let problem = unknown.json::<Value>().await.unwrap();
+    assert_eq!(problem["error"]["details"]["generationId"], "gen_nobodys", "which of them: {problem}");
 
     let bad = bed.get(&format!("/v1/events?generation={a}@garbage")).send().await.unwrap();
     assert_eq!(bad.status(), 400);
