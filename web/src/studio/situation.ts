@@ -1,0 +1,79 @@
+// What happens, in words of somebody who waits for a film. Pure.
+
+import type { ConnectionSnapshot } from "@rushes/client";
+
+export type Tone = "good" | "busy" | "bad" | "idle";
+
+/** What the badge says. */
+export interface Badge {
+    readonly tone: Tone;
+    readonly text: string;
+}
+
+/** What stands above the film while something is not as it should be. */
+export interface Notice {
+    readonly tone: Tone;
+    readonly text: string;
+    readonly action?: "retry" | "reload" | "sign-in";
+}
+
+export interface Circumstances {
+    readonly connection: ConnectionSnapshot;
+    /** Does anybody watch something that has not ended? */
+    readonly isWatching: boolean;
+    /** Does the browser have a network? */
+    readonly isOnline: boolean;
+    /** It was cut by the button. */
+    readonly wasCut: boolean;
+    /** The server's page is another one than this. */
+    readonly isOutdated: boolean;
+    readonly now: number;
+}
+
+export function badgeOf(all: Circumstances): Badge {
+    const { connection, isWatching, isOnline } = all;
+    if (!isOnline) return { tone: "bad", text: "Offline" };
+    if (connection.error?.code === "unauthorized") return { tone: "bad", text: "Signed out" };
+    switch (connection.state) {
+        case "live":
+            return { tone: "good", text: "Live" };
+        case "catching_up":
+            return { tone: "busy", text: "Catching up" };
+        case "polling":
+            return { tone: "good", text: "Polling" };
+        case "reconnecting":
+            return isWatching ? { tone: "busy", text: "Reconnecting" } : { tone: "idle", text: "Ready" };
+        case "offline":
+            return isWatching && connection.retryAt !== null ? { tone: "bad", text: "No answer" } : { tone: "idle", text: "Ready" };
+    }
+}
+
+export function noticeOf(all: Circumstances): Notice | null {
+    const { connection, isWatching, isOnline } = all;
+    if (!isOnline) return { tone: "bad", text: "You are offline. The server goes on with your film, and this page catches up when you are back." };
+    if (connection.error?.code === "unauthorized") return { tone: "bad", text: "You were signed out. Your films go on without you.", action: "sign-in" };
+    if (isWatching && connection.state === "reconnecting") return { tone: "busy", text: comingBack(all), action: "retry" };
+    if (isWatching && connection.state === "offline" && connection.retryAt !== null) {
+        return { tone: "bad", text: `The server does not answer; your film is safe there. ${next(all)}`, action: "retry" };
+    }
+    if (all.isOutdated) return { tone: "busy", text: "The server was updated. Reload to get the page that belongs to it.", action: "reload" };
+    if (connection.error?.code === "bad_answer") {
+        return { tone: "bad", text: "The server answers in a way this page does not understand: it may be of another version.", action: "reload" };
+    }
+    if (isWatching && connection.state === "polling") {
+        return { tone: "busy", text: "Asking again and again: something between here and the server lets no stream through. Nothing is missed; live pictures pause." };
+    }
+    return null;
+}
+
+function comingBack(all: Circumstances): string {
+    if (all.wasCut) return `You cut the connection; your film goes on. ${next(all)}`;
+    const isGone = all.connection.error?.code === "unreachable";
+    return `${isGone ? "The server does not answer, perhaps it is restarting" : "Server restarting, or the network paused"}; your film goes on. ${next(all)}`;
+}
+
+function next({ connection, now }: Circumstances): string {
+    if (connection.retryAt === null) return "Connecting…";
+    const seconds = Math.ceil((connection.retryAt - now) / 1_000);
+    return seconds <= 0 ? "Connecting…" : `Trying again in ${seconds} s.`;
+}
