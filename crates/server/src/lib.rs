@@ -24,6 +24,7 @@ mod problem;
 mod random;
 mod range;
 mod retention;
+mod sign_in;
 mod spec;
 mod submit;
 mod surface;

@@ -29,7 +29,7 @@ fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// The files that `spec/openapi.json` names, and the types they describe.
-const SCHEMAS: [(&str, Make); 14] = [
+const SCHEMAS: [(&str, Make); 16] = [
     ("schema/accepted.json", make::<wire::Accepted>),
     ("schema/error.json", make::<ErrorBody>),
     ("schema/event.json", make::<Event>),
@@ -43,6 +43,8 @@ const SCHEMAS: [(&str, Make); 14] = [
     ("schema/submission.json", make::<wire::Submission>),
     ("schema/token-request.json", make::<wire::TokenRequest>),
     ("schema/token-answer.json", make::<wire::TokenAnswer>),
+    ("schema/demo-sign-in.json", make::<wire::DemoSignIn>),
+    ("schema/demo-token.json", make::<wire::DemoToken>),
     ("schema/uploaded.json", make::<wire::Uploaded>),
 ];
 

@@ -25,7 +25,7 @@ use crate::{
     clock::Now,
     generations, metrics, operate,
     problem::{Answer, Failure},
-    spec, submit, tokens, uploads,
+    sign_in, spec, submit, tokens, uploads,
 };
 
 /// What all handlers share. Cheap to clone.
@@ -123,6 +123,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/v1/uploads", post(uploads::write)),
         ("/v1/uploads/{file}", get(uploads::read)),
         ("/v1/tokens", post(tokens::mint)),
+        ("/v1/demo/sign-in", post(sign_in::sign_in)),
         ("/v1/queue", get(operate::queue)),
         ("/v1/queue/{id}", get(operate::place)),
         ("/v1/workers", get(operate::workers)),

@@ -10,6 +10,7 @@ mod live;
 mod operate;
 mod peer;
 mod reference;
+mod sign_in;
 mod start;
 mod submit;
 mod workers;
