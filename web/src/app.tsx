@@ -42,7 +42,7 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
     useTitle(shown);
     const onAccepted = useCallback(
         (generation: Generation) => {
-            library.add(generation);
+            library.accept(generation);
             goTo(generation.id);
             showStage();
         },

@@ -1,6 +1,5 @@
 // "Under the hood": how events reach this page, and two ways to disturb them.
 
-import { useEffect, useRef } from "react";
 import type { Connection, GenerationState, Rung } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { CloseIcon, ScissorsIcon } from "../frame/icons.tsx";
@@ -27,13 +26,11 @@ interface Props {
 
 export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
     const { client } = useSession();
-    const close = useRef<HTMLButtonElement>(null);
-    useEffect(() => close.current?.focus({ preventScroll: true }), []);
     return (
         <aside className="drawer" data-testid="drawer" aria-label="Under the hood">
             <header className="drawer-head">
                 <h2>Under the hood</h2>
-                <button ref={close} type="button" className="button icon-button quiet" aria-label="Close" title="Esc" onClick={onClose}>
+                <button type="button" className="button icon-button quiet" aria-label="Close" title="Esc" onClick={onClose}>
                     <CloseIcon />
                 </button>
             </header>

@@ -20,7 +20,7 @@ const EventRow = memo(function EventRow({ row: { event, latencyMs, isRefilled } 
             <span className="event-sequence">{event.sequence}</span>
             <span className="event-type">
                 {event.stage === undefined ? words(event.type) : words(event.stage)}
-                {event.stage !== undefined && <em>{words(event.type.replace("stage_", "")).toLowerCase()}</em>}
+                {event.stage !== undefined && event.type !== "stage_progress" && <em>{words(event.type.replace("stage_", "")).toLowerCase()}</em>}
             </span>
             <span className="event-progress">{percent(event.progress)}</span>
             <span className="event-latency">{isRefilled ? "refilled" : milliseconds(latencyMs)}</span>

@@ -17,7 +17,8 @@ interface Props {
 
 export function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
-    const { generations, isLoading, nextCursor, error } = useValue(library);
+    const { generations, phase, hasMore, error } = useValue(library);
+    const isLoading = phase === "loading" && generations.length === 0;
     const onOpen = useCallback(
         (generation: Generation) => {
             goTo(generation.id);
@@ -28,20 +29,20 @@ export function Tiles({ open, onOpened }: Props) {
     return (
         <section className="library" aria-label="My generations" data-testid="my-generations">
             <h2 className="section-title">
-                My generations {generations.length > 0 && <span className="muted">{generations.length}{nextCursor !== null && "+"}</span>}
+                My generations {generations.length > 0 && <span className="muted">{generations.length}{hasMore && "+"}</span>}
             </h2>
             {error !== null && <Fault error={error} />}
             {generations.length === 0 && !isLoading && error === null && <p className="muted">Nothing yet. What you generate stays here, and only you see it.</p>}
             <ul className="tiles">
-                {isLoading && generations.length === 0 && [0, 1, 2, 3].map((place) => <li key={place} className="tile-ghost" aria-hidden="true" />)}
+                {isLoading && [0, 1, 2, 3].map((place) => <li key={place} className="tile-ghost" aria-hidden="true" />)}
                 {generations.map((generation) => (
                     <li key={generation.id}>
                         <Tile generation={generation} isOpen={generation.id === open} onOpen={onOpen} />
                     </li>
                 ))}
             </ul>
-            {nextCursor !== null && (
-                <button type="button" className="button" onClick={() => void library.more()}>
+            {hasMore && (
+                <button type="button" className="button" onClick={() => library.more()}>
                     Show more
                 </button>
             )}

@@ -35,14 +35,14 @@ export function headingOf({ status }: Shown): string {
 }
 
 /** What is beside the heading: how long, or for what it waits. */
-export function asideOf({ status }: Shown, generation: Generation | null, startedAt: number | null): string | null {
+export function asideOf({ status }: Shown, generation: Generation | null, first: GenerationEvent | null): string | null {
     if (status.state === "queued") {
         const place = status.metadata?.queuePosition ?? generation?.queuePosition;
         if (status.metadata?.retryAt !== undefined) return "after a failed try";
         if (place === undefined) return "waiting for a worker";
         return place <= 1 ? "next in line" : `${place - 1} before it`;
     }
-    const left = secondsLeft(status, startedAt);
+    const left = secondsLeft(status, first);
     return left === null ? null : `about ${duration(left)} left`;
 }
 

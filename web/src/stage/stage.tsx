@@ -1,6 +1,6 @@
 // The open generation on its stage: the picture, what is being done, how far it is, and what can be done with it.
 
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useRef } from "react";
 import { isTerminal, type Generation, type GenerationEvent } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { Fault } from "../frame/fault.tsx";
@@ -60,12 +60,12 @@ export function Stage({ watched, onAccepted, onPlayer }: Props) {
             />
             <div className="stage-head">
                 <h2 className="stage-state" data-testid="state">{headingOf(shown)}</h2>
-                <span className="stage-aside">{asideOf(shown, generation, began.startedAt)}</span>
+                <span className="stage-aside">{asideOf(shown, generation, began.first)}</span>
                 {!isOver && <output className="stage-percent" aria-label="Overall">{percent(status.progress)}</output>}
                 <Actions event={event} onAccepted={onAccepted} />
             </div>
             {event.state === "failed" && <Failure event={event} />}
-            {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} message={status.message} />}
+            {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} status={status} />}
             {prompt !== "" && <p className="stage-prompt">{prompt}</p>}
             <Scene event={event} generation={generation} />
             <AttachLine />
@@ -108,17 +108,25 @@ function Announcer({ event }: { readonly event: GenerationEvent }) {
     return <p className="unseen" role="status" aria-live="polite">{said}</p>;
 }
 
-/** When work began and which stages there were, of what was seen since this generation is open. */
-function useBegan(recent: readonly GenerationEvent[]): { readonly startedAt: number | null; readonly seen: readonly string[] } {
-    const seen = useRef<string[]>([]);
-    const [startedAt, setStartedAt] = useState<number | null>(null);
-    const first = recent.find(({ type }) => type === "stage_started");
-    useEffect(() => {
-        if (first !== undefined) setStartedAt((before) => before ?? first.timestamp);
-    }, [first]);
-    const names = useMemo(() => {
-        for (const { stage } of recent) if (stage !== undefined && !seen.current.includes(stage)) seen.current = [...seen.current, stage];
-        return seen.current;
+interface Began {
+    /** The first event of the work that goes on, of what was seen. */
+    readonly first: GenerationEvent | null;
+    /** Stages there were. */
+    readonly seen: readonly string[];
+}
+
+/** What the store's last events, which are bounded, do not hold any more. */
+function useBegan(recent: readonly GenerationEvent[]): Began {
+    const began = useRef<Began>({ first: null, seen: [] });
+    return useMemo(() => {
+        let { first, seen } = began.current;
+        for (const event of recent) {
+            // Another try begins anew, and so does its pace.
+            if (event.state !== "running" || event.progress < (first?.progress ?? 0)) first = null;
+            else if (first === null || event.sequence < first.sequence) first = event;
+            if (event.stage !== undefined && !seen.includes(event.stage)) seen = [...seen, event.stage];
+        }
+        began.current = { first, seen };
+        return began.current;
     }, [recent]);
-    return { startedAt, seen: names };
 }

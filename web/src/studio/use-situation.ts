@@ -18,13 +18,16 @@ export function useSituation(client: Rushes, library: Library, isOpenRunning: bo
     const connection = useValue(client.connection);
     const { generations } = useValue(library);
     const isOnline = useIsOnline();
+    const [wasConnected, setWasConnected] = useState(false);
     const [wasCut, setWasCut] = useState(false);
     const [chosen, setChosen] = useState<Rung | null>(null);
     const isOutdated = useIsOutdated(connection.state === "live");
     const now = useNow(connection.retryAt !== null);
     const isConnected = connection.state === "live" || connection.state === "polling";
     useEffect(() => {
-        if (isConnected) setWasCut(false);
+        if (!isConnected) return;
+        setWasConnected(true);
+        setWasCut(false);
     }, [isConnected]);
     useEffect(() => {
         const look = () => document.hidden || client.connection.retry();
@@ -47,8 +50,8 @@ export function useSituation(client: Rushes, library: Library, isOpenRunning: bo
         },
         [client],
     );
-    const isWatching = isOpenRunning || generations.some(({ state }) => !isTerminal(state));
-    return { circumstances: { connection, isWatching, isOnline, wasCut, wasChosen: chosen === "poll", isOutdated, now }, cut, use };
+    const isWaiting = isOpenRunning || generations.some(({ state }) => !isTerminal(state));
+    return { circumstances: { connection, isWaiting, wasConnected, isOnline, wasCut, wasChosen: chosen === "poll", isOutdated, now }, cut, use };
 }
 
 /** Looks after each return whether the server still serves this very page: after an update it serves another one. */
