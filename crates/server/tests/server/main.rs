@@ -12,5 +12,6 @@ mod peer;
 mod reference;
 mod sign_in;
 mod start;
+mod studio;
 mod submit;
 mod workers;
