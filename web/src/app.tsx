@@ -66,7 +66,7 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
             <main className="workspace">
                 <h1 className="unseen">Rushes studio</h1>
                 <ErrorBoundary part="The form">
-                    <Composer onAccepted={onAccepted} />
+                    <Composer key={person} onAccepted={onAccepted} />
                 </ErrorBoundary>
                 <div className="middle" id="stage">
                     <NoticeBar notice={noticeOf(circumstances)} onAction={onAction} />

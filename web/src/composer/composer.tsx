@@ -1,6 +1,6 @@
 // Where a film is asked for: prompt, examples, size, length, seed. It owns the wish until it is submitted.
 
-import { useCallback, useEffect, useRef, useState, type KeyboardEvent } from "react";
+import { memo, useCallback, useEffect, useRef, useState, type KeyboardEvent } from "react";
 import type { Generation } from "@rushes/client";
 import { DiceIcon, EnterIcon } from "../frame/icons.tsx";
 import { Fault } from "../frame/fault.tsx";
@@ -25,7 +25,7 @@ interface Props {
     readonly onAccepted: (generation: Generation) => void;
 }
 
-export function Composer({ onAccepted }: Props) {
+export const Composer = memo(function Composer({ onAccepted }: Props) {
     const [wish, setWish] = useState(BEGIN);
     const { submit, isSending, error, forgive } = useSubmit(onAccepted, () =>
         setWish((now) => (now.isSeedKept ? now : { ...now, seed: rollSeed() })),
@@ -122,7 +122,7 @@ export function Composer({ onAccepted }: Props) {
             </div>
         </form>
     );
-}
+});
 
 function Setting(props: { readonly label: string; readonly htmlFor?: string; readonly value?: string; readonly children: React.ReactNode }) {
     const { label, htmlFor, value, children } = props;
@@ -130,7 +130,7 @@ function Setting(props: { readonly label: string; readonly htmlFor?: string; rea
         <div className="setting">
             <span className="setting-head">
                 {htmlFor === undefined ? <span className="label" aria-hidden="true">{label}</span> : <label className="label" htmlFor={htmlFor}>{label}</label>}
-                {value !== undefined && <output className="setting-value">{value}</output>}
+                {value !== undefined && <span className="setting-value">{value}</span>}
             </span>
             {children}
         </div>

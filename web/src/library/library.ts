@@ -56,6 +56,11 @@ export class Library {
         void this.#mine.refresh();
     }
 
+    /** Reads the list anew: somebody looks again. */
+    refresh(): void {
+        void this.#mine.refresh();
+    }
+
     more(): void {
         void this.#mine.more();
     }

@@ -14,10 +14,11 @@ const OPTIONS: Omit<PlayerOptions, "canvas" | "video"> = { mode: "latest", fps: 
 interface Props {
     readonly generation: Generation;
     readonly isOpen: boolean;
+    readonly now: number;
     readonly onOpen: (generation: Generation) => void;
 }
 
-export const Tile = memo(function Tile({ generation, isOpen, onOpen }: Props) {
+export const Tile = memo(function Tile({ generation, isOpen, now, onOpen }: Props) {
     const { status } = generation;
     const isOver = isTerminal(status.state);
     const prompt = promptOf(generation) || generation.pipeline;
@@ -46,7 +47,7 @@ export const Tile = memo(function Tile({ generation, isOpen, onOpen }: Props) {
                 )}
             </span>
             <span className="tile-prompt">{prompt}</span>
-            <span className="tile-said">{isOver ? ago(generation.createdAt, Date.now()) : said(status)}</span>
+            <span className="tile-said">{isOver ? ago(generation.createdAt, Math.max(now, generation.createdAt)) : said(status)}</span>
         </button>
     );
 });

@@ -5,9 +5,12 @@ import type { Generation } from "@rushes/client";
 import { Fault } from "../frame/fault.tsx";
 import { useSession } from "../session/session.ts";
 import { goTo } from "../studio/address.ts";
-import { useValue } from "../studio/stores.ts";
+import { useNow, useValue } from "../studio/stores.ts";
 import { Tile } from "./tile.tsx";
 import "./tiles.css";
+
+/** How long ago a film was made is said in minutes. */
+const MINUTE_MS = 60_000;
 
 interface Props {
     /** The generation that is open. */
@@ -18,6 +21,7 @@ interface Props {
 export function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
     const { generations, phase, hasMore, error } = useValue(library);
+    const now = useNow(true, MINUTE_MS);
     const isLoading = phase === "loading" && generations.length === 0;
     const onOpen = useCallback(
         (generation: Generation) => {
@@ -37,7 +41,7 @@ export function Tiles({ open, onOpened }: Props) {
                 {isLoading && [0, 1, 2, 3].map((place) => <li key={place} className="tile-ghost" aria-hidden="true" />)}
                 {generations.map((generation) => (
                     <li key={generation.id}>
-                        <Tile generation={generation} isOpen={generation.id === open} onOpen={onOpen} />
+                        <Tile now={now} generation={generation} isOpen={generation.id === open} onOpen={onOpen} />
                     </li>
                 ))}
             </ul>

@@ -135,7 +135,7 @@ test("nothing is said while all is well, nor while nothing is watched", () => {
 });
 
 test("each trouble is said in words, with what can be done", () => {
-    expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }))).toMatchObject({ text: expect.stringMatching(/your film goes on.*in 3 s/s), action: "retry" });
+    expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }))).toMatchObject({ text: expect.stringMatching(/your film goes on/), wait: "Trying again in 3 s.", action: "retry" });
     expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }, { wasCut: true }))?.text).toMatch(/^You cut/);
     expect(noticeOf(at({ state: "offline", retryAt: 9_000 }))?.text).toMatch(/does not answer/);
     expect(noticeOf(at({ state: "reconnecting" }, { isOnline: false }))?.text).toMatch(/You are offline/);

@@ -14,6 +14,8 @@ export interface Badge {
 export interface Notice {
     readonly tone: Tone;
     readonly text: string;
+    /** What changes each second, and is not read out each second. */
+    readonly wait?: string;
     readonly action?: "retry" | "reload" | "sign-in";
 }
 
@@ -57,13 +59,14 @@ export function noticeOf(all: Circumstances): Notice | null {
         return { tone: "bad", text: `You are offline. ${isWaiting ? "The server goes on with your film, and this page" : "This page"} catches up when you are back.` };
     }
     if (connection.error?.code === "unauthorized") return { tone: "bad", text: "You were signed out. Your films go on without you.", action: "sign-in" };
-    if (connection.error?.code === "bad_answer") {
+    // A proxy whose server is away answers too, but says that it may be back.
+    if (connection.error?.code === "bad_answer" && !connection.error.retryable) {
         return { tone: "bad", text: "The server answers in a way this page does not understand: it may be of another version.", action: "reload" };
     }
     if (connection.state === "offline" && connection.retryAt !== null) {
-        return { tone: "bad", text: `The server does not answer${isWaiting ? "; your film is safe there" : ""}. ${next(all)}`, action: "retry" };
+        return { tone: "bad", text: `The server does not answer${isWaiting ? "; your film is safe there" : ""}.`, wait: next(all), action: "retry" };
     }
-    if (isWaiting && wasConnected && connection.state === "reconnecting") return { tone: "busy", text: comingBack(all), action: "retry" };
+    if (isWaiting && wasConnected && connection.state === "reconnecting") return { tone: "busy", text: comingBack(all), wait: next(all), action: "retry" };
     if (all.isOutdated) return { tone: "busy", text: "The server was updated. Reload to get the page that belongs to it.", action: "reload" };
     if (isWaiting && connection.state === "polling" && !all.wasChosen) {
         return { tone: "busy", text: "Asking again and again: something between here and the server lets no stream through. Nothing is missed; live pictures pause." };
@@ -72,9 +75,9 @@ export function noticeOf(all: Circumstances): Notice | null {
 }
 
 function comingBack(all: Circumstances): string {
-    if (all.wasCut) return `You cut the connection; your film goes on. ${next(all)}`;
-    const isGone = all.connection.error?.code === "unreachable";
-    return `${isGone ? "The server does not answer, perhaps it is restarting" : "Server restarting, or the network paused"}; your film goes on. ${next(all)}`;
+    if (all.wasCut) return "You cut the connection; your film goes on.";
+    const isGone = all.connection.error !== null;
+    return `${isGone ? "The server does not answer, perhaps it is restarting" : "Server restarting, or the network paused"}; your film goes on.`;
 }
 
 function next({ connection, now }: Circumstances): string {

@@ -32,15 +32,15 @@ export function useIsOnline(): boolean {
     return useSyncExternalStore(onNetwork, () => navigator.onLine);
 }
 
-/** The time, each second while `isNeeded`. */
-export function useNow(isNeeded: boolean): number {
+/** The time, each second while `isNeeded`, or as often as it is said. */
+export function useNow(isNeeded: boolean, everyMs = 1_000): number {
     const [now, setNow] = useState(() => Date.now());
     useEffect(() => {
         if (!isNeeded) return;
         setNow(Date.now());
-        const timer = setInterval(() => setNow(Date.now()), 1_000);
+        const timer = setInterval(() => setNow(Date.now()), everyMs);
         return () => clearInterval(timer);
-    }, [isNeeded]);
+    }, [isNeeded, everyMs]);
     return now;
 }
 

@@ -30,7 +30,11 @@ export function useSituation(client: Rushes, library: Library, isOpenRunning: bo
         setWasCut(false);
     }, [isConnected]);
     useEffect(() => {
-        const look = () => document.hidden || client.connection.retry();
+        const look = () => {
+            if (document.hidden) return;
+            client.connection.retry();
+            library.refresh();
+        };
         // The network is back, or the machine woke up: both are reasons not to wait for the planned time.
         addEventListener("online", look);
         document.addEventListener("visibilitychange", look);
@@ -38,7 +42,7 @@ export function useSituation(client: Rushes, library: Library, isOpenRunning: bo
             removeEventListener("online", look);
             document.removeEventListener("visibilitychange", look);
         };
-    }, [client]);
+    }, [client, library]);
     const cut = useCallback(() => {
         setWasCut(true);
         client.connection.cut();
