@@ -158,6 +158,17 @@ impl Encoder {
         encode_text(&text)
     }
 
+    /// The JSON of the event with its `position` in it, for one reader of many generations.
+    pub fn placed(&self, encoded: &Encoded, now: Timestamp) -> Vec<u8> {
+        let mut text = self.data(encoded, now).to_vec();
+        if let Some(position) = encoded.position(&self.epoch) {
+            text.pop();
+            // Letters, digits and a colon: nothing to escape.
+            text.extend_from_slice(format!(r#","position":"{position}"}}"#).as_bytes());
+        }
+        text
+    }
+
     /// A whole server-sent event, shared. Hints carry no `id:`, so that nobody resumes from one.
     pub fn sse(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
         let build = || {

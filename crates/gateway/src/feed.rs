@@ -32,6 +32,8 @@ pub(crate) enum Item {
     Frame(FrameIndex, Revision),
     /// It was deleted.
     Gone,
+    /// Its terminal event was given, now or before. Said by [`Feed::end`] alone.
+    Ended,
 }
 
 /// One generation.
@@ -42,6 +44,7 @@ pub(crate) struct Feed {
     page: VecDeque<Arc<Encoded>>,
     lost: bool,
     ended: bool,
+    end_told: bool,
     hint: (Sequence, Tick),
     frames: Option<Serial>,
     /// Events decided before this time are passed over.
@@ -83,6 +86,7 @@ impl Feed {
             page: VecDeque::new(),
             lost: place.is_none(),
             ended: false,
+            end_told: false,
             hint: (Sequence(0), Tick(0)),
             frames: wish.map(|_| 0),
             since: Timestamp(0),
@@ -107,6 +111,12 @@ impl Feed {
     /// Was the terminal event given, now or before?
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// [`Item::Ended`], once, for those who follow several and would not hear of the end otherwise.
+    pub(crate) fn end(&mut self) -> Option<Item> {
+        let tells = self.ended && !std::mem::replace(&mut self.end_told, self.ended);
+        tells.then_some(Item::Ended)
     }
 
     /// Is there more already?

@@ -222,6 +222,51 @@ pub struct TokenAnswer {
     pub expires_at: Timestamp,
 }
 
+/// The two people of the demo, so that one can see what is not shown to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DemoUser {
+    /// The first.
+    Ada,
+    /// The other.
+    Grace,
+}
+
+impl DemoUser {
+    /// Whose generations hers are.
+    #[must_use]
+    pub fn id(self) -> UserId {
+        let id = match self {
+            Self::Ada => "ada",
+            Self::Grace => "grace",
+        };
+        UserId::new(id).expect("a literal user id is valid")
+    }
+}
+
+/// `POST /v1/demo/sign-in`, which only a demo has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DemoSignIn {
+    /// As whom.
+    pub user: DemoUser,
+}
+
+/// What a page of the demo goes on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DemoToken {
+    /// The token, of role `user`.
+    pub token: String,
+    /// Whose it is.
+    pub user: DemoUser,
+    /// When it expires; then sign in again.
+    pub expires_at: Timestamp,
+}
+
 /// The answer to `POST /v1/uploads`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]

@@ -3,6 +3,7 @@
 //! ```text
 //! cli.rs        the command line
 //! bench.rs      measurements of a server on this machine
+//! browser.rs    opens a page
 //! command/*     one file a subcommand
 //! fault.rs      how a command fails: text, hint, exit code
 //! reach.rs      which server, with which token
@@ -12,6 +13,7 @@
 //! Everything that can be called from a program instead is in `sdk`, `server` and `render`.
 
 mod bench;
+mod browser;
 mod cli;
 mod command;
 mod fault;

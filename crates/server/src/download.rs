@@ -90,7 +90,8 @@ fn describe(headers: &mut HeaderMap, file: &File<'_>, etag: &str) {
     set(headers, header::ETAG, etag);
 }
 
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+/// Does the asker have it already?
+pub(crate) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let listed = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     listed
         .flat_map(|list| list.split(','))

@@ -14,12 +14,9 @@ mod serve;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use access::{Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
-use axum::{
-    Router, middleware,
-    response::{IntoResponse as _, Response},
-};
+use axum::{Router, middleware};
 use bus::{Bus, Local, Signal};
-use gateway::{Gateway, GatewayOptions, encode::Encoder};
+use gateway::{Gateway, GatewayOptions, Home, encode::Encoder};
 use orchestrator::{Handle, Pipelines};
 use protocol::{Event, Pipeline, Problem, TenantId, UserId, WorkerId};
 use store::{OnCommit, Store, StoreError, StoredEvent, sqlite};
@@ -34,6 +31,7 @@ use crate::{
     metrics::{self, Listeners, Metrics, Work},
     random::random,
     retention::Sweeper,
+    studio::Studio,
     surface::{Parts, Surface, no_such_method, no_such_path},
 };
 
@@ -230,6 +228,15 @@ impl House<'_> {
         (self.mode == Mode::Demo).then_some(guest)
     }
 
+    fn studio(&self) -> Studio {
+        Studio::new(self.public_url.as_deref())
+    }
+
+    fn home(&self) -> Home {
+        let studio = self.studio();
+        Arc::new(move |headers| studio.page(headers))
+    }
+
     fn links(&self) -> Links {
         Links::new(&self.secret, self.public_url.clone())
     }
@@ -250,7 +257,7 @@ impl House<'_> {
                 Mode::Serve => OriginPolicy::Allow(self.config.allowed_origins.origins.clone()),
             },
             expiry_grace_ms: Some(EXPIRY_GRACE_MS),
-            home: Some(Arc::new(home)),
+            home: Some(self.home()),
             tracker: lifetimes.ears.clone(),
             stop: lifetimes.ears_stop.clone(),
         })
@@ -268,6 +275,7 @@ impl House<'_> {
             now: clock::system(),
             metrics: Arc::clone(metrics),
             public_url: self.public_url.clone(),
+            studio: self.studio(),
             guest: self.guest(),
             draining: lifetimes.ears_stop.clone(),
         })
@@ -296,12 +304,6 @@ fn router(surface: &Surface, gateway: Arc<Gateway>, metrics: Arc<Metrics>) -> Ro
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))
         .layer(middleware::from_fn_with_state(gateway, gateway::guard))
         .layer(middleware::from_fn_with_state(now, correlation::correlate))
-}
-
-/// What a person sees who opens the address in a browser.
-fn home(_: &http::HeaderMap) -> Response {
-    concat!("Rushes ", env!("CARGO_PKG_VERSION"), "\n\n/openapi.json  the API\n/health        how it is\n")
-        .into_response()
 }
 
 fn serve_on(listener: TcpListener, router: Router, lifetimes: &Lifetimes) {

@@ -5,6 +5,7 @@
 //! surface.rs      every route but the live transports, and what handlers share
 //! config.rs       rushes.toml, environment and flags
 //! blobs.rs        files on disk by their hash
+//! studio.rs       the page at `/`, part of the program
 //! ```
 //! Live transports are the gateway's, rules the engine's; nothing here decides what happens to a generation.
 
@@ -24,7 +25,9 @@ mod problem;
 mod random;
 mod range;
 mod retention;
+mod sign_in;
 mod spec;
+mod studio;
 mod submit;
 mod surface;
 mod tokens;

@@ -20,8 +20,10 @@ macro_rules! schema {
 }
 
 /// The files that `spec/openapi.json` names.
-const SCHEMAS: [(&str, &str); 14] = [
+const SCHEMAS: &[(&str, &str)] = &[
     schema!("accepted"),
+    schema!("demo-sign-in"),
+    schema!("demo-token"),
     schema!("error"),
     schema!("event"),
     schema!("event-page"),
@@ -32,8 +34,8 @@ const SCHEMAS: [(&str, &str); 14] = [
     schema!("report"),
     schema!("reported"),
     schema!("submission"),
-    schema!("token-request"),
     schema!("token-answer"),
+    schema!("token-request"),
     schema!("uploaded"),
 ];
 

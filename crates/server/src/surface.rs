@@ -25,7 +25,7 @@ use crate::{
     clock::Now,
     generations, metrics, operate,
     problem::{Answer, Failure},
-    spec, submit, tokens, uploads,
+    sign_in, spec, studio, submit, tokens, uploads,
 };
 
 /// What all handlers share. Cheap to clone.
@@ -54,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<metrics::Metrics>,
     /// What links are absolute below.
     pub(crate) public_url: Option<String>,
+    /// The page and its files.
+    pub(crate) studio: studio::Studio,
     /// Who a request without a token is: somebody only in the demo.
     pub(crate) guest: Option<Identity>,
     /// Cancelled when the server begins to stop.
@@ -123,6 +125,8 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/v1/uploads", post(uploads::write)),
         ("/v1/uploads/{file}", get(uploads::read)),
         ("/v1/tokens", post(tokens::mint)),
+        ("/v1/demo/sign-in", post(sign_in::sign_in)),
+        ("/assets/{name}", get(studio::asset)),
         ("/v1/queue", get(operate::queue)),
         ("/v1/queue/{id}", get(operate::place)),
         ("/v1/workers", get(operate::workers)),

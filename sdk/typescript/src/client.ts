@@ -120,7 +120,8 @@ export class Rushes {
         const { delivery = "all" } = options;
         const after = options.after === "start" ? "start" : readPosition(options.after);
         const held = this.#stores.get(id)?.deref();
-        if (held !== undefined) return held;
+        // One that was refused for the moment may do better now.
+        if (held !== undefined && !held.getSnapshot().error?.retryable) return held;
         for (const [other, store] of this.#stores) if (store.deref() === undefined) this.#stores.delete(other);
         const known = typeof generation !== "string" && after === undefined;
         const begin = known ? { after: generation.position, event: generation.status } : after === undefined ? {} : { after };

@@ -4,18 +4,29 @@
 import type { Ending } from "./ending.ts";
 import { RushesError } from "./errors.ts";
 import type { Http } from "./http.ts";
-import type { Input } from "./history.ts";
+import type { Frame } from "./frame.ts";
+import type { Effect, Input, Phase } from "./history.ts";
 import { beginLadder, climb, climbed, lost, opened, rungOf, type Ladder, type Loss, type Rung } from "./ladder.ts";
 import { SocketTransport } from "./socket.ts";
-import type { GenerationStore } from "./store.ts";
 import type { Tokens } from "./tokens.ts";
-import type { Outlet, Transport } from "./transport.ts";
+import { ALL_OF_MINE, type Outlet, type Transport, type Wanted } from "./transport.ts";
 import type { World } from "./world.ts";
 
 type Fallback = typeof import("./fallback.ts");
 
 /** 3 vain tries: what is shown as `offline`, though trying goes on. */
 const OFFLINE_ATTEMPTS = 3;
+/** 512: what the server lets one socket subscribe to. */
+const MEMBERS_MAX = 512;
+
+/** Who is connected: a store, or the list of one's own. */
+export interface Member {
+    readonly id: string;
+    readonly wanted: Wanted;
+    getSnapshot(): { readonly phase: Phase };
+    hear(input: Input, id: string): Effect;
+    see(frame: Frame): void;
+}
 
 /**
  * `live`: everything watched is up to date. `catching_up`: connected, and what was missed is on its way. `polling`: connected
@@ -37,7 +48,7 @@ export class Connection {
     readonly #http: Http;
     readonly #tokens: Tokens;
     readonly #world: World;
-    readonly #stores = new Map<string, GenerationStore>();
+    readonly #stores = new Map<string, Member>();
     readonly #listeners = new Set<() => void>();
     #ladder: Ladder;
     #fallback: Fallback | null = null;
@@ -94,25 +105,27 @@ export class Connection {
     /** @internal */
     close(): void {
         this.#stop(new RushesError("closed", "this client was closed", false));
-        for (const store of [...this.#stores.values()]) store.hear({ kind: "refused", error: this.#error as RushesError });
+        this.#tellAll({ kind: "refused", error: this.#error as RushesError });
     }
 
     /** @internal */
-    add(store: GenerationStore): void {
+    add(store: Member): void {
+        const isFull = this.#stores.size >= MEMBERS_MAX;
+        const error = isFull ? new RushesError("too_many", `${MEMBERS_MAX} are watched already`, true) : this.#error;
+        if (isFull || error?.code === "closed") return void store.hear({ kind: "refused", error: error as RushesError }, store.id);
         this.#stopLinger();
         this.#stores.set(store.id, store);
-        if (this.#error?.code === "closed") store.hear({ kind: "refused", error: this.#error });
-        else if (this.#transport !== null) this.#each((transport) => transport.join(store.id));
+        if (this.#transport !== null) this.#each((transport) => transport.join(store.id));
         else if (this.#stopRetry === null && !this.#isStopped) this.#begin();
         this.#tell();
     }
 
     /** @internal */
-    remove(store: GenerationStore): void {
+    remove(store: Member): void {
         if (this.#stores.get(store.id) !== store) return;
         this.#stores.delete(store.id);
         this.#each((transport) => transport.leave(store.id));
-        store.hear({ kind: "disconnected" });
+        store.hear({ kind: "disconnected" }, store.id);
         if (this.#stores.size === 0) {
             this.#stopLinger();
             this.#stopLinger = this.#world.after(this.#world.timing.lingerMs, () => {
@@ -125,12 +138,12 @@ export class Connection {
     }
 
     /** @internal */
-    wishChanged(store: GenerationStore): void {
+    wishChanged(store: Member): void {
         this.#each((transport) => transport.join(store.id));
     }
 
     /** @internal */
-    creditChanged(store: GenerationStore): void {
+    creditChanged(store: Member): void {
         this.#each((transport) => transport.credit(store.id));
     }
 
@@ -177,7 +190,7 @@ export class Connection {
         const now = this.#world.now();
         if (transport === this.#probe) {
             this.#transport?.close();
-            this.#disconnected();
+            this.#tellAll({ kind: "disconnected" });
             this.#transport = transport;
             this.#probe = null;
             this.#ladder = climbed(this.#ladder, this.#climbingTo, now);
@@ -191,7 +204,8 @@ export class Connection {
     }
 
     #heard(id: string, input: Input): boolean {
-        const effect = this.#stores.get(id)?.hear(input) ?? "none";
+        const effect = this.#stores.get(id)?.hear(input, id) ?? "none";
+        if (id !== ALL_OF_MINE) this.#stores.get(ALL_OF_MINE)?.hear(input, id);
         if (input.kind === "subscribed" || input.kind === "event") this.#tell();
         if (effect === "resume") this.#each((transport) => transport.join(id));
         if (effect === "reconnect") this.#lose({}, null);
@@ -262,11 +276,11 @@ export class Connection {
         this.#each((transport) => transport.close());
         this.#transport = this.#probe = null;
         this.#ladder = { ...this.#ladder, openAt: null };
-        this.#disconnected();
+        this.#tellAll({ kind: "disconnected" });
     }
 
-    #disconnected(): void {
-        for (const store of [...this.#stores.values()]) store.hear({ kind: "disconnected" });
+    #tellAll(input: Input): void {
+        for (const store of [...this.#stores.values()]) store.hear(input, store.id);
     }
 
     #each(what: (transport: Transport) => void): void {

@@ -9,10 +9,11 @@ export type ServerCode =
 
 /**
  * What went wrong. Beside the server's codes: `unreachable` (no answer), `bad_answer` (an answer that is not of this
- * protocol, from a proxy for example), `token` (`getToken` threw) and `closed` (this client was closed). A later server may
+ * protocol, from a proxy for example), `token` (`getToken` threw), `too_many` (generations watched at once) and `closed` (this
+ * client was closed). A later server may
  * have codes that are not listed here; they come as they are.
  */
-export type Code = ServerCode | "unreachable" | "bad_answer" | "token" | "closed" | (string & {});
+export type Code = ServerCode | "unreachable" | "bad_answer" | "token" | "too_many" | "closed" | (string & {});
 
 /** Facts beside the code. */
 export interface ErrorFacts {

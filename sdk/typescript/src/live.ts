@@ -23,12 +23,14 @@ export type ClientMessage =
     | { readonly type: "authenticate"; readonly token: string }
     | {
           readonly type: "subscribe";
-          readonly generationId: string;
+          readonly generationId?: string;
+          /** All of one's own, present and to come. */
+          readonly mine?: true;
           readonly after?: string;
           readonly delivery?: Delivery;
           readonly frames?: FrameWish;
       }
-    | { readonly type: "unsubscribe"; readonly generationId: string }
+    | { readonly type: "unsubscribe"; readonly generationId?: string; readonly mine?: true }
     | { readonly type: "ping" }
     | { readonly type: "credit"; readonly generationId: string; readonly frames: number };
 

@@ -3,7 +3,7 @@
 import { RushesError } from "./errors.ts";
 import { decodeEvent } from "./event.ts";
 import type { Http } from "./http.ts";
-import type { Outlet, Wanted } from "./transport.ts";
+import { ALL_OF_MINE, type Outlet, type Wanted } from "./transport.ts";
 
 /** Codes that say no to this generation only, and will again. */
 const FINAL = ["not_found", "forbidden", "invalid_position", "invalid_request"];
@@ -34,16 +34,21 @@ export async function page(
     outlet: Outlet,
     signal: AbortSignal,
 ): Promise<boolean> {
-    if (wanted.after === null) {
+    const isMine = id === ALL_OF_MINE;
+    if (wanted.after === null && !isMine) {
         await state(http, id, outlet, signal);
         outlet.opened();
         return true;
     }
-    const path = pathOf(id, `/events?after=${encodeURIComponent(wanted.after)}`);
-    const wire = await json(http, path, { prefer: `wait=${Math.floor(waitMs / 1_000)}` }, signal);
-    if (!Array.isArray(wire.events) || typeof wire.position !== "string") throw malformed();
+    const after = isMine ? (wanted.cursor ?? "") : (wanted.after as string);
+    const query = after === "" ? "" : `after=${encodeURIComponent(after)}`;
+    const path = isMine ? `/v1/events?mine=1&${query}` : pathOf(id, `/events?${query}`);
+    // Without a place yet, the answer is how things are, though there may be nothing.
+    const waitS = after === "" ? 0 : Math.floor(waitMs / 1_000);
+    const wire = await json(http, path, { prefer: `wait=${waitS}` }, signal);
+    const position = isMine ? wire.cursor : wire.position;
+    if (!Array.isArray(wire.events) || typeof position !== "string") throw malformed();
     outlet.opened();
-    const { position } = wire;
     const events = wire.events.map(decodeEvent);
     for (const [index, event] of events.entries()) {
         if (event === null) throw malformed();

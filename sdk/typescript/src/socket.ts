@@ -5,7 +5,7 @@ import { RushesError } from "./errors.ts";
 import { decodeFrame } from "./frame.ts";
 import { decodeServerMessage, type ClientMessage, type ServerMessage } from "./live.ts";
 import type { Tokens } from "./tokens.ts";
-import type { Outlet, Transport } from "./transport.ts";
+import { ALL_OF_MINE, type Outlet, type Transport } from "./transport.ts";
 import { watch, type Watchdog } from "./watchdog.ts";
 import type { WebSocketLike, World } from "./world.ts";
 
@@ -45,7 +45,7 @@ export class SocketTransport implements Transport {
         this.#joined.set(id, pending + 1);
         this.#say({
             type: "subscribe",
-            generationId: id,
+            ...whose(id),
             delivery: wanted.delivery,
             ...(wanted.after !== null && { after: wanted.after }),
             ...(wanted.frames !== null && { frames: wanted.frames }),
@@ -54,7 +54,10 @@ export class SocketTransport implements Transport {
     }
 
     leave(id: string): void {
-        if (this.#joined.delete(id) && this.#isOpen) this.#say({ type: "unsubscribe", generationId: id });
+        if (!this.#joined.delete(id) || !this.#isOpen) return;
+        // The list of all one's own still wants its events, and no pictures.
+        if (this.#joined.has(ALL_OF_MINE)) this.#say({ type: "subscribe", generationId: id, after: "now", delivery: "latest" });
+        else this.#say({ type: "unsubscribe", ...whose(id) });
     }
 
     credit(id: string): void {
@@ -152,8 +155,8 @@ export class SocketTransport implements Transport {
     }
 
     #answered(message: ServerMessage & { kind: "subscribed" }): void {
-        const { generationId: id, position } = message;
-        if (id === undefined || !this.#joined.has(id)) return;
+        const { generationId: id = ALL_OF_MINE, position } = message;
+        if (!this.#joined.has(id)) return;
         const pending = Math.max(0, (this.#joined.get(id) ?? 0) - 1);
         this.#joined.set(id, pending);
         if (pending === 0) this.#outlet.heard(id, { kind: "subscribed", ...(position !== undefined && { position }) });
@@ -214,4 +217,8 @@ export class SocketTransport implements Transport {
         this.close();
         this.#outlet.ended(ending);
     }
+}
+
+function whose(id: string): { readonly generationId: string } | { readonly mine: true } {
+    return id === ALL_OF_MINE ? { mine: true } : { generationId: id };
 }

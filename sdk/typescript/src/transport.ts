@@ -1,4 +1,4 @@
-// What the three transports have in common: what they are told, and what they say. No code; `socket.ts`, `stream.ts` and
+// What the three transports have in common: what they are told, and what they say. `socket.ts`, `stream.ts` and
 // `poll.ts` fill it in, `connection.ts` is the other side.
 
 import type { Ending } from "./ending.ts";
@@ -6,10 +6,15 @@ import type { Frame } from "./frame.ts";
 import type { Input } from "./history.ts";
 import type { Delivery, FrameWish } from "./live.ts";
 
+/** Stands where an id does for all of one's own, present and to come; no generation can be named so. */
+export const ALL_OF_MINE = "*";
+
 /** How one generation is to be watched, from now. */
 export interface Wanted {
     /** A position, `start`, or null for the current state. */
     readonly after: string | null;
+    /** Of all one's own, over HTTP: the place of all of them. */
+    readonly cursor?: string | undefined;
     readonly delivery: Delivery;
     /** Null for no pictures. */
     readonly frames: FrameWish | null;

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Rushes, type Frame, type Rung } from "../src/index.ts";
+import { Mine } from "../src/mine.ts";
 import { PROGRAM, Program } from "./program.ts";
 import { until } from "./support.ts";
 
@@ -67,6 +68,47 @@ describe.skipIf(PROGRAM === null)("with the real server", () => {
         }
         rushes.close();
     }, 20_000);
+
+    it.each<Rung>(["websocket", "sse", "poll"])("keeps the list of one's own live, over %s", async (rung) => {
+        const rushes = client(rung);
+        const before = (await rushes.submit({ prompt: "a lake", params: { ...params, seconds: 20 } })).generation.id;
+        const mine = new Mine(rushes, { pageSize: 50 });
+        const leave = mine.subscribe(() => {});
+        const one = (id: string) => mine.getSnapshot().generations.find((generation) => generation.id === id);
+        await until(mine, ({ phase }) => phase === "live");
+        expect(one(before)).toBeDefined();
+        // Made by another connection, as by another tab.
+        const other = client("poll");
+        const { id } = (await other.submit({ prompt: "a river", params: { ...params, seconds: 20 } })).generation;
+        await until(mine, () => one(id) !== undefined);
+        for (const cancelled of [before, id]) await other.cancel(cancelled);
+        await until(mine, () => one(id)?.state === "cancelled" && one(before)?.state === "cancelled");
+        await mine.delete(id);
+        expect(one(id)).toBeUndefined();
+        await other.delete(before);
+        await mine.refresh();
+        expect(one(before)).toBeUndefined();
+        leave();
+        rushes.close();
+        other.close();
+    }, 20_000);
+
+    it("watches a page of generations over one stream, with pictures of one of them", async () => {
+        const rushes = client("sse");
+        const made = await Promise.all([1, 2, 3].map((seed) => rushes.submit({ prompt: "a lake", params: { ...params, seed } })));
+        const stores = made.map(({ generation }) => rushes.watch(generation.id, { after: "start" }));
+        const pictures: Frame[] = [];
+        stores[2]?.watchFrames({ maxFps: 5, maxWidth: 192 }, (frame) => pictures.push(frame));
+        const ends = await Promise.all(stores.map((store) => store.finished()));
+        expect(ends.map(({ state }) => state)).toEqual(Array(3).fill("complete"));
+        for (const store of stores) expect(store.getSnapshot().counts).toMatchObject({ holes: 0, snapshots: 0 });
+        expect(pictures.length).toBeGreaterThan(0);
+        expect(new Set(pictures.map(({ header }) => header.generationId))).toEqual(new Set([stores[2]?.id]));
+        // Watched again from its end, it says that it ended.
+        const { position } = stores[0]!.getSnapshot();
+        expect((await client("sse").watch(stores[0]!.id, { after: position as string }).finished()).state).toBe("complete");
+        rushes.close();
+    }, 40_000);
 
     it("cancels, lists, retries and refuses as the server does", async () => {
         const rushes = client();

@@ -22,14 +22,14 @@ afterEach(async () => {
     await server.stop();
 });
 
-it("has examples", () => expect(examples).toHaveLength(3));
+it("has examples", () => expect(examples).toHaveLength(4));
 
 it.each(examples.map((code, index) => [index + 1, code] as const))("example %i runs to its end", async (_, code) => {
     server.publish("gen_a", 3, 3);
     server.publish("gen_new", 3, 3);
     const { outputFiles } = await build({
         stdin: { contents: code.replace("https://video.example", server.url), loader: "ts", resolveDir: folder },
-        alias: { "@rushes/client": `${folder}src/index.ts` }, bundle: true, format: "esm", write: false,
+        alias: { "@rushes/client/mine": `${folder}src/mine.ts`, "@rushes/client": `${folder}src/index.ts` }, bundle: true, format: "esm", write: false,
     });
     const file = join(place, "example.mjs");
     writeFileSync(file, outputFiles[0]?.contents as Uint8Array);

@@ -128,7 +128,7 @@ export class ScriptedServer {
         });
         socket.on("message", (data) => {
             const message = JSON.parse(String(data)) as Record<string, string>;
-            const id = message.generationId ?? "";
+            const id = message.mine ? "*" : (message.generationId ?? "");
             this.asked.push(`ws ${message.type} ${message.token ?? id} ${message.after ?? ""}`.trim());
             if (message.type === "ping") send({ type: "pong" });
             if (message.type === "authenticate") {
@@ -139,13 +139,34 @@ export class ScriptedServer {
             if (message.type !== "subscribe") return;
             watching.get(id)?.();
             if (this.refusal !== null) return send({ type: "error", ...this.refusal });
+            if (message.mine) {
+                watching.set("*", this.#followAll((one, from) => {
+                    if (!watching.has(one)) watching.set(one, this.#follow(socket, one, this.logs.get(one) ?? [], from, send, true));
+                }));
+                return send({ type: "subscribed", mine: true, recovery: "fresh" });
+            }
             const log = this.logs.get(id);
             if (log === undefined) return send({ type: "error", code: "not_found", error: "no such generation", retryable: false, generationId: id });
             watching.set(id, this.#follow(socket, id, log, message.after ?? null, send));
         });
     }
 
-    #follow(socket: WebSocket, id: string, log: GenerationEvent[], asked: string | null, send: (message: unknown) => void): () => void {
+    /** Tells of each generation that has not ended, and of each that comes. */
+    #followAll(tell: (id: string, from: string | null) => void): () => void {
+        const known = new Set(this.logs.keys());
+        for (const [id, log] of this.logs) if (log.at(-1)?.state !== "complete") tell(id, null);
+        const look = () => {
+            for (const id of this.logs.keys()) {
+                if (known.has(id)) continue;
+                known.add(id);
+                tell(id, "start");
+            }
+        };
+        this.#listeners.add(look);
+        return () => this.#listeners.delete(look);
+    }
+
+    #follow(socket: WebSocket, id: string, log: GenerationEvent[], asked: string | null, send: (message: unknown) => void, ofMine = false): () => void {
         const place = this.#place(log, asked);
         let after: number | null = place.after;
         let snapshot = place.recovery !== "resumed";
@@ -158,7 +179,7 @@ export class ScriptedServer {
             after = this.#deliver(log, after, update, () => socket.terminate());
         };
         move();
-        if (after !== null) send({ type: "subscribed", generationId: id, position: this.position(after), recovery: place.recovery });
+        if (after !== null && !ofMine) send({ type: "subscribed", generationId: id, position: this.position(after), recovery: place.recovery });
         const live = () => {
             move();
             if (log.at(-1)?.state === "complete" && after === log.length) {
@@ -192,10 +213,12 @@ export class ScriptedServer {
             if (!this.logs.has("gen_new")) this.publish("gen_new", 1);
             return json(201, { generation: this.#generation("gen_new"), urls: {}, liveToken: "t" });
         }
+        if (url.pathname === "/v1/events") return this.#many(request, response, json, url.searchParams);
+        if (request.method === "GET" && url.pathname === "/v1/generations") return this.#list(json, url.searchParams);
+        if (request.method === "DELETE" && this.logs.delete(id)) return void response.writeHead(204).end();
         const log = this.logs.get(id);
         if (log === undefined) return json(404, { error: { code: "not_found", message: "no such generation", hint: "", retryable: false } });
         if (rest === undefined) return json(200, this.#generation(id));
-        if (request.headers.accept?.includes("event-stream")) return this.#stream(response, id, log, url.searchParams.get("after"));
         this.#page(response, json, log, url.searchParams.get("after"), Number(request.headers.prefer?.toString().slice(5) ?? 0));
     }
 
@@ -204,7 +227,40 @@ export class ScriptedServer {
         return { id, status, state: status.state, position: this.position(status.sequence) };
     }
 
-    #stream(response: ServerResponse, id: string, log: GenerationEvent[], asked: string | null): void {
+    /** Newest first. */
+    #list(json: (status: number, body: unknown) => void, query: URLSearchParams): void {
+        const ids = [...this.logs.keys()].reverse();
+        const from = Number(query.get("cursor") ?? 0);
+        const to = from + Number(query.get("limit") ?? 20);
+        json(200, { generations: ids.slice(from, to).map((id) => this.#generation(id)), ...(to < ids.length && { nextCursor: String(to) }) });
+    }
+
+    #many(request: IncomingMessage, response: ServerResponse, json: (status: number, body: unknown) => void, query: URLSearchParams): void {
+        const isMine = query.has("mine");
+        const named = query.getAll("generation").map((text) => text.split("@") as [string, string?]);
+        const unknown = named.find(([id]) => !this.logs.has(id));
+        if (unknown !== undefined) {
+            const details = named.length > 1 ? { details: { generationId: unknown[0] } } : {};
+            return json(404, { error: { code: "not_found", message: "no such generation", hint: "", retryable: false, ...details } });
+        }
+        if (request.headers.accept?.includes("event-stream")) return this.#stream(response, isMine ? null : named);
+        // The place of all of them is how many events there are; nothing here needs more.
+        const count = () => [...this.logs.values()].reduce((sum, { length }) => sum + length, 0);
+        const seen = Number(query.get("after") ?? -1);
+        const answer = () => {
+            if (seen >= count()) return false;
+            this.#listeners.delete(answer);
+            const events = [...this.logs.values()].flatMap((log) => log.slice(-1));
+            json(200, { events, cursor: String(count()), more: false, done: false, snapshots: [] });
+            return true;
+        };
+        if (answer()) return;
+        this.#listeners.add(answer);
+        response.on("close", () => this.#listeners.delete(answer));
+    }
+
+    /** Of those that are named, each from its place; or of all, present and to come. */
+    #stream(response: ServerResponse, named: readonly [string, string?][] | null): void {
         if (this.faults.refuseStreams !== undefined) {
             response.writeHead(this.faults.refuseStreams, { "content-type": "text/html" }).end("<html>");
             return;
@@ -218,22 +274,40 @@ export class ScriptedServer {
         };
         response.flushHeaders();
         write(": ok\n\n");
-        const place = this.#place(log, asked ?? "start");
-        let after: number | null = place.after;
-        if (place.recovery === "snapshot") write(`event: recovery\ndata: {"generationId":"${id}","recovery":"snapshot"}\n\n`);
-        const move = () => {
-            if (after === null) return;
-            const update = (event: GenerationEvent) => write(`id: ${this.position(event.sequence)}\r\ndata: ${JSON.stringify(event)}\r\n\r\n`);
-            after = this.#deliver(log, after, update, () => response.destroy());
-            if (log.at(-1)?.state === "complete" && after === log.length) {
-                write(`retry: 86400000\nevent: done\ndata: {"generationId":"${id}"}\n\n`);
-                response.end();
+        let open = 0;
+        const moves = new Set<() => void>();
+        const follow = (id: string, asked: string | null) => {
+            const log = this.logs.get(id) ?? [];
+            const place = this.#place(log, asked);
+            let after: number | null = place.after;
+            open += 1;
+            if (place.recovery === "snapshot") write(`event: recovery\ndata: {"generationId":"${id}","recovery":"snapshot"}\n\n`);
+            const move = () => {
+                if (after === null) return;
+                const update = (event: GenerationEvent) => {
+                    const data = JSON.stringify({ ...event, position: this.position(event.sequence) });
+                    write(`id: c${event.sequence}\r\ndata: ${data}\r\n\r\n`);
+                };
+                // What was said before the cut arrives.
+                after = this.#deliver(log, after, update, () => response.socket?.destroySoon());
+                if (log.at(-1)?.state !== "complete" || after !== log.length) return;
+                write(`event: ended\ndata: {"generationId":"${id}"}\n\n`);
                 this.#listeners.delete(move);
-            }
+                open -= 1;
+                if (open > 0 || named === null) return;
+                write(`retry: 86400000\nevent: done\ndata: {"generationIds":["${id}"]}\n\n`);
+                response.end();
+            };
+            moves.add(move);
+            this.#listeners.add(move);
         };
-        this.#listeners.add(move);
-        response.on("close", () => this.#listeners.delete(move));
-        move();
+        for (const [id, after] of named ?? []) follow(id, after ?? null);
+        const leave = named === null ? this.#followAll(follow) : () => {};
+        response.on("close", () => {
+            leave();
+            for (const move of moves) this.#listeners.delete(move);
+        });
+        for (const move of moves) move();
     }
 
     #page(response: ServerResponse, json: (status: number, body: unknown) => void, log: GenerationEvent[], asked: string | null, waitS: number): void {

@@ -30,6 +30,12 @@ describe("the size, compressed", () => {
         expect(now).toBeGreaterThan(1_000);
         expect(now).toBeLessThanOrEqual(6 * 1024);
     });
+    it("of the list of one's own, loaded beside the core, is at most 2 KiB", async () => {
+        const alone = await sizeOf("mine.ts");
+        console.info(`mine ${alone} bytes`);
+        expect(alone).toBeGreaterThan(500);
+        expect(alone).toBeLessThanOrEqual(2 * 1024);
+    });
     it("comes without any dependency", async () => {
         const { dependencies, peerDependencies } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as Record<string, unknown>;
         expect([dependencies, peerDependencies]).toEqual([undefined, undefined]);

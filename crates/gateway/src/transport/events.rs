@@ -62,8 +62,7 @@ async fn one(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap, uri: &Uri) -
     let after = after(headers, uri)?.unwrap_or(After::Start);
     let since = number(uri, "since")?.map_or(Timestamp(0), Timestamp);
     let wake = Arc::<Wake>::default();
-    let wish = (way == Way::Stream && token::flag(uri, "frames"))
-        .then(|| FrameWish { max_fps: FRAME_HINTS_PER_SECOND, ..FrameWish::default() });
+    let wish = (way == Way::Stream && token::flag(uri, "frames")).then(announced);
     let feed = Feed::open(gateway, &identity, &generation, Some(&after), &wake, wish).await?.since(since);
     Ok((feed, way, wake, identity.expires_at))
 }
@@ -74,7 +73,7 @@ async fn many(gateway: &Arc<Gateway>, headers: &HeaderMap, uri: &Uri) -> Result<
     let wake = Arc::<Wake>::default();
     let expires_at = identity.expires_at;
     let cursor = last_event_id(headers).or_else(|| token::param(uri, "after"));
-    let feeds = Many::open(gateway, identity, uri, cursor.as_deref(), &wake).await?;
+    let feeds = Many::open(gateway, identity, uri, cursor.as_deref(), way, &wake).await?;
     Ok((feeds, way, wake, expires_at))
 }
 
@@ -94,11 +93,21 @@ fn way(headers: &HeaderMap, uri: &Uri) -> Result<Way, Problem> {
 
 /// A browser that comes back knows better than the address it was given first.
 fn after(headers: &HeaderMap, uri: &Uri) -> Result<Option<After>, Problem> {
-    let Some(text) = last_event_id(headers).or_else(|| token::param(uri, "after")) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| {
+    let text = last_event_id(headers).or_else(|| token::param(uri, "after"));
+    text.as_deref().map(read_after).transpose()
+}
+
+/// Where to begin, as a client says it.
+pub(super) fn read_after(text: &str) -> Result<After, Problem> {
+    text.parse().map_err(|error| {
         Problem::new(ErrorCode::InvalidPosition, format!("`{text}` is no position: {error}"))
             .hint("give back a `position` as it came, or `start`, or `now`")
     })
+}
+
+/// What a watcher wants whose pictures are announced and fetched.
+pub(super) fn announced() -> FrameWish {
+    FrameWish { max_fps: FRAME_HINTS_PER_SECOND, ..FrameWish::default() }
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<String> {

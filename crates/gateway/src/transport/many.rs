@@ -1,6 +1,7 @@
 //! Many generations as one stream, and the cursor that says where each of them is.
 //!
-//! The cursor is opaque to clients and grants nothing: each generation in it is authorised again on each use.
+//! The cursor is opaque to clients and grants nothing: each generation in it is authorised again on each use. A client that
+//! keeps a position for each generation names them as `generation=<id>@<position>` and needs no cursor.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +13,13 @@ use axum::http::Uri;
 use data_encoding::BASE64URL_NOPAD;
 use protocol::{After, Epoch, ErrorCode, GenerationId, Position, Problem, Sequence, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::Filter;
 
-use super::token;
+use super::{
+    events::{Way, announced, read_after},
+    token,
+};
 use crate::{
     Gateway,
     feed::{Feed, Item},
@@ -51,7 +56,8 @@ pub(super) struct Many {
 
 /// What is followed.
 enum Wanted {
-    Named(BTreeSet<GenerationId>),
+    /// Each with its own place to begin, where one was given.
+    Named(BTreeMap<GenerationId, Option<After>>),
     Mine,
     Tenant(TenantId),
 }
@@ -63,16 +69,22 @@ impl Many {
         Self { feeds: vec![feed], follow: None, wake: None, is_one: true, opened_at, turn: 0 }
     }
 
-    /// Those that `uri` names, from where `cursor` says; without a cursor, from the state each has.
+    /// Those that `uri` names, from where `cursor` says; without a cursor, from their own places, or the state each has.
+    /// In a stream, pictures are announced of those that `frames=` names.
     pub(super) async fn open(
         gateway: &Arc<Gateway>,
         identity: Identity,
         uri: &Uri,
         cursor: Option<&str>,
+        way: Way,
         wake: &Arc<Wake>,
     ) -> Result<Self, Problem> {
         let opened_at = gateway.node.now();
         let wanted = wanted(uri, &identity)?;
+        let own = if let Wanted::Named(named) = &wanted { named.clone() } else { BTreeMap::new() };
+        let shown: BTreeSet<String> = token::params(uri, "frames").collect();
+        let wish =
+            |generation: &GenerationId| (way == Way::Stream && shown.contains(generation.as_str())).then(announced);
         // Before the list is read: what is made meanwhile is heard of.
         let follow = matches!(wanted, Wanted::Mine).then(|| {
             let follow = gateway.hub().follow(&identity.tenant, &identity.user, Arc::clone(wake));
@@ -87,11 +99,16 @@ impl Many {
         let mut feeds = Vec::new();
         for (generation, is_new) in list(gateway, &identity, wanted, places.as_ref()).await? {
             let known = places.as_ref().and_then(|places| place(places, &generation));
-            let after = known.or_else(|| everything.clone()).or_else(|| is_new.then_some(After::Start));
-            match Feed::open(gateway, &identity, &generation, after.as_ref(), wake, None).await {
+            let after = known
+                .or_else(|| everything.clone())
+                .or_else(|| own.get(&generation).cloned().flatten())
+                .or_else(|| is_new.then_some(After::Start));
+            match Feed::open(gateway, &identity, &generation, after.as_ref(), wake, wish(&generation)).await {
                 Ok(feed) => feeds.push(feed),
                 // Deleted since the cursor was written, which ends it like any other end.
                 Err(problem) if problem.code == ErrorCode::NotFound && places.is_some() => {}
+                // Which one it was, for one alone is known.
+                Err(problem) if own.len() > 1 => return Err(problem.details(json!({ "generationId": generation }))),
                 Err(problem) => return Err(problem),
             }
         }
@@ -129,7 +146,8 @@ impl Many {
         let count = self.feeds.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
-            if let Some(item) = self.feeds[at].ready().await? {
+            let item = self.feeds[at].ready().await?;
+            if let Some(item) = item.or_else(|| if self.is_one { None } else { self.feeds[at].end() }) {
                 self.turn = at + 1;
                 return Ok(Some((at, item)));
             }
@@ -188,8 +206,14 @@ fn wanted(uri: &Uri, identity: &Identity) -> Result<Wanted, Problem> {
         return Err(Problem::new(ErrorCode::InvalidRequest, "no generation was named").hint(hint));
     }
     // Named twice is followed once.
-    let ids: Result<BTreeSet<GenerationId>, _> = named.iter().map(|id| id.parse()).collect();
-    ids.map(Wanted::Named).map_err(|_| Problem::not_found())
+    named.iter().map(|text| name(text)).collect::<Result<_, _>>().map(Wanted::Named)
+}
+
+/// `<id>`, or `<id>@<where to begin>`.
+fn name(text: &str) -> Result<(GenerationId, Option<After>), Problem> {
+    let (id, after) = text.split_once('@').map_or((text, None), |(id, after)| (id, Some(after)));
+    let id = id.parse().map_err(|_| Problem::not_found())?;
+    Ok((id, after.map(read_after).transpose()?))
 }
 
 /// Which to follow, and which of them the client cannot know yet.
@@ -200,7 +224,7 @@ async fn list(
     places: Option<&Places>,
 ) -> Result<Vec<(GenerationId, bool)>, Problem> {
     let filter = match wanted {
-        Wanted::Named(ids) => return Ok(ids.into_iter().map(|id| (id, false)).collect()),
+        Wanted::Named(named) => return Ok(named.into_keys().map(|id| (id, false)).collect()),
         Wanted::Mine => {
             Filter { owner: Some(identity.user.clone()), tenant: Some(identity.tenant.clone()), ..Filter::default() }
         }

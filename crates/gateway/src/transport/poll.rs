@@ -82,7 +82,7 @@ pub(super) async fn page(
                     page.events = vec![gateway.encoder().event(event.event(), gateway.node.now())];
                     page.recovery = Some(Recovery::Snapshot);
                 }
-                Ok(Some(Item::Hint(_) | Item::Frame(..))) => {}
+                Ok(Some(Item::Hint(_) | Item::Frame(..) | Item::Ended)) => {}
                 Ok(Some(Item::Gone)) => return refuse(Problem::not_found()),
                 Ok(None) => break,
                 Err(problem) => return refuse(problem),
@@ -120,7 +120,7 @@ pub(super) async fn pages(
                     snapshots.push(many.generation(at).clone());
                     events.push(gateway.encoder().event(event.event(), gateway.node.now()));
                 }
-                Ok(Some((_, Item::Hint(_) | Item::Frame(..) | Item::Gone))) => {}
+                Ok(Some((_, Item::Hint(_) | Item::Frame(..) | Item::Gone | Item::Ended))) => {}
                 Ok(None) => break,
                 Err(problem) => return refuse(problem),
             }

@@ -133,6 +133,10 @@ impl Stream {
                 let gone = json!({"generationId": generation});
                 out.extend_from_slice(&sse_event(Some("gone"), None, gone.to_string().as_bytes()));
             }
+            Item::Ended => {
+                let ended = json!({"generationId": generation});
+                out.extend_from_slice(&sse_event(Some("ended"), None, ended.to_string().as_bytes()));
+            }
         }
         self.gateway.counts().of(Transport::Sse).messages.add(1);
     }
@@ -143,9 +147,9 @@ impl Stream {
         if self.many.is_one() {
             out.extend_from_slice(&encoder.sse(event, now));
         } else {
-            // The place of all of them, so that a browser resumes all of them.
+            // The place of all of them, so that a browser resumes all of them, and its own for who watches it elsewhere too.
             let cursor = self.many.cursor(&self.gateway);
-            out.extend_from_slice(&sse_event(None, Some(&cursor), &encoder.data(event, now)));
+            out.extend_from_slice(&sse_event(None, Some(&cursor), &encoder.placed(event, now)));
         }
     }
 

@@ -186,11 +186,64 @@ async fn many_generations_come_in_one_stream_and_resume_by_its_cursor() {
     }
     seen.sort();
     assert_eq!(seen, [(a.to_string(), 2), (a.to_string(), 3), (b.to_string(), 2)]);
+    let ended = stream.next().await.unwrap();
+    assert_eq!((ended.name.as_deref(), &ended.data["generationId"]), (Some("ended"), &b.as_str().into()));
 
     bed.append(&a, 3, 1, Some(EventType::Complete)).await;
     assert_eq!(stream.next().await.unwrap().data["sequence"], 4);
+    assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("ended"));
     assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("done"));
     assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn each_of_many_begins_at_its_own_position_and_tells_the_next() {
+    let bed = Bed::start().await;
+    let (a, b) = (bed.create("a").await, bed.create("b").await);
+    bed.append(&a, 1, 5, None).await;
+    bed.append(&b, 1, 2, None).await;
+    let page: Value =
+        bed.get(&format!("/v1/generations/{a}/events?limit=4")).send().await.unwrap().json().await.unwrap();
+    let position = page["position"].as_str().unwrap().to_owned();
+    assert!(position.ends_with(":4"), "{position}");
+    let epoch = position.strip_suffix(":4").unwrap().to_owned();
+
+    let mut stream = Stream::open(bed.get(&format!("/v1/events?generation={a}@{position}&generation={b}@start"))).await;
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let data = stream.next().await.unwrap().data;
+        let (id, sequence) = (data["generationId"].as_str().unwrap().to_owned(), data["sequence"].as_u64().unwrap());
+        assert_eq!(data["position"], format!("{epoch}:{sequence}"));
+        seen.push((id, sequence));
+    }
+    seen.sort();
+    let (a_text, b_text) = (a.to_string(), b.to_string());
+    let expected = [(&a_text, 5), (&a_text, 6), (&b_text, 1), (&b_text, 2), (&b_text, 3)];
+    assert_eq!(seen.iter().map(|(id, sequence)| (id, *sequence)).collect::<Vec<_>>(), expected);
+
+    let unknown = bed.get(&format!("/v1/events?generation={a}&generation=gen_nobodys")).send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    let problem = unknown.json::<Value>().await.unwrap();
+    assert_eq!(problem["error"]["details"]["generationId"], "gen_nobodys", "which of them: {problem}");
+
+    let bad = bed.get(&format!("/v1/events?generation={a}@garbage")).send().await.unwrap();
+    assert_eq!(bad.status(), 400);
+    assert_eq!(bad.json::<Value>().await.unwrap()["error"]["code"], "invalid_position");
+}
+
+#[tokio::test]
+async fn pictures_are_announced_of_those_that_are_asked_for() {
+    let bed = Bed::start().await;
+    let (a, b) = (bed.create("a").await, bed.create("b").await);
+    let mut stream = Stream::open(bed.get(&format!("/v1/events?generation={a}&generation={b}&frames={b}"))).await;
+    for _ in 0..2 {
+        assert!(stream.next().await.unwrap().id.is_some());
+    }
+    bed.bus.publish(bus::Signal::Frame(picture(&a, 1).into()));
+    bed.bus.publish(bus::Signal::Frame(picture(&b, 2).into()));
+    let announced = stream.next().await.unwrap();
+    assert_eq!(announced.name.as_deref(), Some("frame"));
+    assert_eq!((&announced.data["generationId"], &announced.data["index"]), (&b.as_str().into(), &2.into()));
 }
 
 #[tokio::test]

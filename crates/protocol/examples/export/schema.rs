@@ -4,8 +4,8 @@ use rushes_protocol::{
     Event, Hint, Pipeline,
     error::ErrorBody,
     http::{
-        Accepted, EventPage, GenerationPage, Patch, Report, Reported, Snapshot, Submission, TokenAnswer, TokenRequest,
-        Uploaded,
+        Accepted, DemoSignIn, DemoToken, EventPage, GenerationPage, Patch, Report, Reported, Snapshot, Submission,
+        TokenAnswer, TokenRequest, Uploaded,
     },
     live::{ClientMessage, ServerMessage},
     worker,
@@ -43,6 +43,8 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("reported", of::<Reported>()),
         ("token-request", of::<TokenRequest>()),
         ("token-answer", of::<TokenAnswer>()),
+        ("demo-sign-in", of::<DemoSignIn>()),
+        ("demo-token", of::<DemoToken>()),
         ("uploaded", of::<Uploaded>()),
     ]
 }

@@ -17,7 +17,7 @@ fn the_command_line_is_consistent() {
 fn the_documented_lines_are_taken() {
     for line in [
         &["demo"][..],
-        &["demo", "--listen", "127.0.0.1:0", "--data", "/tmp/x", "--no-worker"],
+        &["demo", "--listen", "127.0.0.1:0", "--data", "/tmp/x", "--no-worker", "--open"],
         &["serve", "--listen", "127.0.0.1:8080", "--data", "d", "--log-level", "debug", "--insecure"],
         &["worker", "--server", "http://h:1", "--token", "t", "--pool", "gpu=2", "--pool", "cpu=1", "--name", "w"],
         &["generate", "a lake", "-o", "film.mp4", "--seconds", "2", "--width", "320", "--height", "180", "--fps", "12"],

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wide_runtime;
 use crate::{
+    browser,
     fault::{Fault, Kind},
     settings::Settings,
     signals::Signals,
@@ -35,6 +36,10 @@ pub(crate) struct Demo {
     /// Start the server alone; connect workers with `rushes worker`
     #[arg(long)]
     no_worker: bool,
+
+    /// Open the studio in the browser of this machine
+    #[arg(long)]
+    open: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -48,15 +53,15 @@ impl Demo {
             "warn".clone_into(&mut config.log.level);
         }
         server::start_log(&config.log);
-        wide_runtime()?.block_on(self::serve(config, !self.no_worker))
+        wide_runtime()?.block_on(self::serve(config, !self.no_worker, self.open))
     }
 }
 
-async fn serve(config: Config, with_worker: bool) -> Result<(), Fault> {
+async fn serve(config: Config, with_worker: bool, with_page: bool) -> Result<(), Fault> {
     let signals = Signals::listen()?;
     let name = WorkerId::new(WORKER).expect("a literal worker id is valid");
     let options = Options { mode: Mode::Demo, in_process_worker: with_worker.then_some(name) };
-    let banner = Banner { data: config.data.display().to_string(), durability: config.durability };
+    let banner = Banner { data: config.data.display().to_string(), durability: config.durability, with_page };
     let work = config.data.join("work");
     let running = server::start(config, options).await?;
     let stop_worker = CancellationToken::new();
@@ -69,6 +74,15 @@ async fn serve(config: Config, with_worker: bool) -> Result<(), Fault> {
         ready = workers_ready(&running, with_worker) => ready,
     };
     banner.print(&running, ready);
+    let mut page = JoinSet::new();
+    if with_page && !signals.stop().is_cancelled() {
+        let url = running.url().to_owned();
+        page.spawn(async move {
+            if let Err(why) = browser::open(&url).await {
+                eprintln!("warning: {why}; open {url} yourself");
+            }
+        });
+    }
     signals.stop().cancelled().await;
     eprintln!("stopping; press Ctrl-C again to end at once");
     // The worker first: what it hands back is written before the server closes.
@@ -134,6 +148,7 @@ fn local_url(address: SocketAddr) -> String {
 struct Banner {
     data: String,
     durability: Durability,
+    with_page: bool,
 }
 
 impl Banner {
@@ -153,9 +168,13 @@ impl Banner {
         println!("  durability  {durability}");
         println!("  workers     {workers} ready");
         println!();
-        println!("Try, in another terminal:");
+        match self.with_page {
+            true => println!("Opening the studio in your browser: {url}"),
+            false => println!("Open {url} in a browser: that is the studio."),
+        }
+        println!("Or, in another terminal:");
         println!("  {} generate \"golden sunset over a mountain lake\" -o film.mp4", program());
-        println!("or, from this machine without any token:");
+        println!("Or, from this machine without any token:");
         println!("  curl -s {url}/v1/generations -d '{{\"prompt\":\"golden sunset over a mountain lake\"}}'");
         println!("  curl -sN '{url}/v1/events?mine' -H 'Accept: text/event-stream'");
         println!();

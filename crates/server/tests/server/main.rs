@@ -10,6 +10,8 @@ mod live;
 mod operate;
 mod peer;
 mod reference;
+mod sign_in;
 mod start;
+mod studio;
 mod submit;
 mod workers;

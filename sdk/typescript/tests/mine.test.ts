@@ -1,0 +1,178 @@
+// The list of one's own, kept live over each rung, against a server that is told what to do.
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import { Rushes, type Options, type Rung } from "../src/index.ts";
+import { Mine, type MineSnapshot } from "../src/mine.ts";
+import { ScriptedServer } from "./scripted.ts";
+import { until } from "./support.ts";
+
+const timing = { backoffMinMs: 20, backoffMaxMs: 60, openMs: 500, pollMs: 1_000, turnMs: 20, lingerMs: 10, climbMs: 60_000 };
+let server: ScriptedServer;
+let clients: Rushes[] = [];
+
+function client(options: Partial<Options> = {}): Rushes {
+    const made = new Rushes({ url: server.url, WebSocket, getToken: () => "good", timing, ...options });
+    clients.push(made);
+    return made;
+}
+const ids = ({ generations }: MineSnapshot) => generations.map(({ id }) => id);
+const stands = ({ generations }: MineSnapshot) => Object.fromEntries(generations.map(({ id, status }) => [id, status.sequence]));
+
+beforeEach(async () => {
+    server = await new ScriptedServer().start();
+});
+afterEach(async () => {
+    for (const made of clients) made.close();
+    clients = [];
+    await server.stop();
+});
+
+describe.each<Rung>(["websocket", "sse", "poll"])("over %s, the list of one's own", (rung) => {
+    const only = { transports: [rung] };
+
+    it("shows what there is, what comes and what changes", async () => {
+        server.publish("gen_a", 3, 3);
+        server.publish("gen_b", 2);
+        const mine = new Mine(client(only));
+        expect(mine.getSnapshot()).toMatchObject({ phase: "loading", generations: [] });
+        const leave = mine.subscribe(() => {});
+        expect(ids(await until(mine, ({ phase }) => phase === "live"))).toEqual(["gen_b", "gen_a"]);
+        server.publish("gen_c", 1);
+        expect(ids(await until(mine, ({ generations }) => generations.length === 3))).toEqual(["gen_c", "gen_b", "gen_a"]);
+        server.publish("gen_b", 3, 5);
+        const { generations } = await until(mine, (now) => stands(now).gen_b === 5);
+        expect(generations[1]).toMatchObject({ id: "gen_b", state: "complete" });
+        leave();
+    });
+
+    it("knows after a cut what came meanwhile and what was deleted meanwhile", async () => {
+        server.publish("gen_a", 2);
+        server.publish("gen_b", 3, 3);
+        const rushes = client(only);
+        const mine = new Mine(rushes);
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        server.logs.delete("gen_b");
+        server.cutAll();
+        server.publish("gen_a", 2);
+        server.publish("gen_c", 4, 4);
+        const now = await until(mine, (now) => stands(now).gen_c === 4 && stands(now).gen_a === 4 && !("gen_b" in stands(now)));
+        expect(ids(now)).toEqual(["gen_c", "gen_a"]);
+        leave();
+    });
+
+    it("stands beside stores of the same generations, and disturbs none of them", async () => {
+        server.publish("gen_a", 2);
+        const rushes = client(only);
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        const store = rushes.watch("gen_a", { after: "k:1" });
+        const leave = store.subscribe(() => {});
+        await until(store, ({ phase, event }) => phase === "live" && event?.sequence === 2);
+        server.publish("gen_a", 2);
+        await until(store, ({ event }) => event?.sequence === 4);
+        expect(store.getSnapshot().counts).toMatchObject({ holes: 0, snapshots: 0 });
+        leave();
+        server.publish("gen_a", 1);
+        await until(mine, (now) => stands(now).gen_a === 5);
+        leaveMine();
+    });
+});
+
+describe("the list of one's own", () => {
+    it("keeps its snapshot until something changes, and lets go when nobody listens", async () => {
+        server.publish("gen_a", 1);
+        const mine = new Mine(client());
+        const seen: unknown[] = [];
+        const leave = mine.subscribe(() => seen.push(mine.getSnapshot()));
+        await until(mine, ({ phase }) => phase === "live");
+        expect(mine.getSnapshot()).toBe(mine.getSnapshot());
+        expect(new Set(seen).size).toBe(seen.length);
+        leave();
+        await vi.waitUntil(() => server.sockets.size === 0);
+    });
+
+    it("comes in pages, and grows when asked", async () => {
+        for (let index = 0; index < 7; index += 1) server.publish(`gen_${index}`, 2, 2);
+        const mine = new Mine(client(), { pageSize: 3 });
+        const leave = mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "live")).toMatchObject({ hasMore: true });
+        expect(ids(mine.getSnapshot())).toEqual(["gen_6", "gen_5", "gen_4"]);
+        await mine.more();
+        await until(mine, ({ generations }) => generations.length === 6);
+        await mine.more();
+        expect(await until(mine, ({ generations }) => generations.length === 7)).toMatchObject({ hasMore: false });
+        leave();
+    });
+
+    it("drops at once what is deleted through it", async () => {
+        server.publish("gen_a", 2, 2);
+        server.publish("gen_b", 2, 2);
+        const mine = new Mine(client());
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        await mine.delete("gen_a");
+        expect(ids(mine.getSnapshot())).toEqual(["gen_b"]);
+        leave();
+    });
+
+    it("says what is wrong when the token is none, and when the client was closed", async () => {
+        server.tokens = new Set();
+        const rushes = client();
+        const mine = new Mine(rushes);
+        mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "unauthorized" } });
+        server.tokens = null;
+        const other = client();
+        const second = new Mine(other);
+        second.subscribe(() => {});
+        other.close();
+        expect(await until(second, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "closed" } });
+    });
+});
+
+describe("a client", () => {
+    it("refuses the 513th generation with an error that says so, and takes it when there is room", async () => {
+        for (let index = 0; index <= 512; index += 1) server.publish(`gen_${index}`, 1);
+        const rushes = client({ transports: ["websocket"] });
+        const stores = Array.from({ length: 512 }, (_, index) => rushes.watch(`gen_${index}`));
+        const leave = stores.map((store) => store.subscribe(() => {}));
+        const refused = rushes.watch("gen_512");
+        const leaveRefused = refused.subscribe(() => {});
+        expect(refused.getSnapshot()).toMatchObject({ phase: "refused", error: { code: "too_many", retryable: true } });
+        leaveRefused();
+        await until(stores[511] as (typeof stores)[0], ({ phase }) => phase === "live");
+        leave[0]?.();
+        const again = rushes.watch("gen_512");
+        const leaveAgain = again.subscribe(() => {});
+        await until(again, ({ phase }) => phase === "live");
+        for (const stop of [...leave, leaveAgain]) stop();
+    });
+
+    it("follows sixty generations over two streams of events, each from its own position", async () => {
+        const all = Array.from({ length: 60 }, (_, index) => `gen_${index}`);
+        for (const id of all) server.publish(id, 3);
+        const rushes = client({ transports: ["sse"] });
+        const stores = all.map((id, index) => rushes.watch(id, { after: index % 2 === 0 ? "k:2" : "start" }));
+        const leave = stores.map((store) => store.subscribe(() => {}));
+        await Promise.all(stores.map((store) => until(store, ({ event }) => event?.sequence === 3)));
+        expect(server.count("GET /v1/events")).toBeLessThanOrEqual(2);
+        for (const id of all) server.publish(id, 1, 4);
+        await Promise.all(stores.map((store) => until(store, ({ phase }) => phase === "ended")));
+        for (const store of stores) expect(store.getSnapshot().counts).toMatchObject({ holes: 0, snapshots: 0 });
+        for (const stop of leave) stop();
+    });
+
+    it("goes on with the others when one of a stream is refused", async () => {
+        for (const id of ["gen_a", "gen_b"]) server.publish(id, 2);
+        const rushes = client({ transports: ["sse"] });
+        const [a, none, b] = ["gen_a", "gen_none", "gen_b"].map((id) => rushes.watch(id, { after: "start" }));
+        const leave = [a, none, b].map((store) => store?.subscribe(() => {}));
+        await until(none!, ({ phase }) => phase === "refused");
+        await Promise.all([a, b].map((store) => until(store!, ({ event }) => event?.sequence === 2)));
+        expect(rushes.connection.getSnapshot().state).toBe("live");
+        for (const stop of leave) stop?.();
+    });
+});

@@ -1,0 +1,1 @@
+const e=globalThis;e.onmessage=({data:{id:t,blob:n}})=>{createImageBitmap(n).then(n=>e.postMessage({id:t,bitmap:n},[n]),()=>e.postMessage({id:t}))},e.postMessage({id:0});

@@ -1,0 +1,67 @@
+// One's own generations as the client keeps them, and the store of each one that is shown.
+
+import { isTerminal, type Generation, type GenerationStore, type Rushes } from "@rushes/client";
+import { Mine, type MineSnapshot } from "@rushes/client/mine";
+import type { Positions } from "../studio/positions.ts";
+
+/** 48: two screens of tiles; more come by asking. */
+const PAGE = 48;
+
+export class Library {
+    readonly #client: Rushes;
+    readonly #positions: Positions;
+    readonly #mine: Mine;
+    /** Held, so that a generation has one store as long as the page is there. */
+    readonly #stores = new Map<string, GenerationStore>();
+    /** Answers to submissions: what was asked for is known before the list tells of it. */
+    #accepted: Generation | null = null;
+
+    constructor(client: Rushes, positions: Positions) {
+        this.#client = client;
+        this.#positions = positions;
+        this.#mine = new Mine(client, { pageSize: PAGE });
+    }
+
+    readonly subscribe = (listener: () => void): (() => void) => this.#mine.subscribe(listener);
+
+    readonly getSnapshot = (): MineSnapshot => this.#mine.getSnapshot();
+
+    find(id: string): Generation | undefined {
+        return this.getSnapshot().generations.find((one) => one.id === id) ?? (this.#accepted?.id === id ? this.#accepted : undefined);
+    }
+
+    /** Just submitted. */
+    accept(generation: Generation): void {
+        this.#accepted = generation;
+    }
+
+    /**
+     * The store of a generation. It goes on from the position that was kept, so that nothing is missed over a reload; without
+     * one it begins with the state that is known.
+     */
+    store(generation: string | Generation): GenerationStore {
+        const id = typeof generation === "string" ? generation : generation.id;
+        const held = this.#stores.get(id);
+        if (held !== undefined) return held;
+        const after = this.#positions.get(id);
+        const isThere = typeof generation !== "string" && isTerminal(generation.state) && generation.position === after;
+        const store = this.#client.watch(after === undefined || isThere ? generation : id, after === undefined || isThere ? {} : { after });
+        this.#stores.set(id, store);
+        return store;
+    }
+
+    /** It was deleted: the list is read without it. */
+    forget(id: string): void {
+        this.#stores.delete(id);
+        void this.#mine.refresh();
+    }
+
+    /** Reads the list anew: somebody looks again. */
+    refresh(): void {
+        void this.#mine.refresh();
+    }
+
+    more(): void {
+        void this.#mine.more();
+    }
+}

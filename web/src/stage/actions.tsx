@@ -1,0 +1,64 @@
+// What can be done with the open generation: cancel, retry, download.
+
+import { useRef, useState } from "react";
+import type { Generation, GenerationEvent } from "@rushes/client";
+import { CloseIcon, DownloadIcon, RetryIcon } from "../frame/icons.tsx";
+import { Fault } from "../frame/fault.tsx";
+import { useSession } from "../session/session.ts";
+import { intend, randomKey, type Intent } from "../studio/intents.ts";
+
+interface Props {
+    readonly event: GenerationEvent;
+    readonly onAccepted: (generation: Generation) => void;
+}
+
+export function Actions({ event, onAccepted }: Props) {
+    const { client } = useSession();
+    const [isBusy, setIsBusy] = useState(false);
+    const [error, setError] = useState<unknown>(null);
+    const intent = useRef<Intent | null>(null);
+    const act = async (what: () => Promise<unknown>) => {
+        setIsBusy(true);
+        setError(null);
+        try {
+            await what();
+            return true;
+        } catch (fault) {
+            setError(fault);
+            return false;
+        } finally {
+            setIsBusy(false);
+        }
+    };
+    const id = event.generationId;
+    const retry = async () => {
+        const own = intend(intent.current, id, Date.now(), randomKey);
+        if (own === null) return;
+        intent.current = own;
+        const isDone = await act(async () => onAccepted((await client.retry(id, { idempotencyKey: own.key })).generation));
+        intent.current = { ...own, state: isDone ? "answered" : "failed", at: Date.now() };
+    };
+    const isStopping = event.state === "cancelling";
+    const canCancel = event.state === "queued" || event.state === "running" || isStopping;
+    const film = event.state === "complete" ? event.metadata?.videoUrl : undefined;
+    return (
+        <div className="actions">
+            {error !== null && <Fault error={error} />}
+            {canCancel && (
+                <button type="button" className="button" data-testid="cancel" disabled={isBusy || isStopping} onClick={() => void act(() => client.cancel(id))}>
+                    <CloseIcon /> {isStopping ? "Cancelling…" : "Cancel"}
+                </button>
+            )}
+            {(event.state === "failed" || event.state === "cancelled") && (
+                <button type="button" className="button primary" data-testid="retry" disabled={isBusy} onClick={() => void retry()}>
+                    <RetryIcon /> Try again
+                </button>
+            )}
+            {film !== undefined && (
+                <a className="button" data-testid="download" href={film} download={`${id}.mp4`}>
+                    <DownloadIcon /> Download
+                </a>
+            )}
+        </div>
+    );
+}
