@@ -4,7 +4,7 @@ use std::ops::{Add, AddAssign, Mul};
 
 /// Linear light; 1 is a white wall in the sun, a sun's disc is far above.
 ///
-/// Four lanes, so that one instruction does all three; the fourth is 0 or nonsense and never looked at.
+/// Four lanes, so that one instruction does all three. The fourth may carry a number that is mixed along with them.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(16))]
 pub(crate) struct Rgb {
@@ -29,6 +29,17 @@ impl Rgb {
             if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
         };
         Self::new(linear(16), linear(8), linear(0))
+    }
+
+    /// The same light with another number beside it.
+    #[inline]
+    pub(crate) const fn carrying(self, number: f32) -> Self {
+        Self { spare: number, ..self }
+    }
+
+    #[inline]
+    pub(crate) const fn carried(self) -> f32 {
+        self.spare
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Finish};
 use super::fall::Fall;
 use super::light::Light;
 use super::sky::{Sky, View};
-use super::terrain::Eye;
+use super::walk::Eye;
 use super::water::{Surface, Water};
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;

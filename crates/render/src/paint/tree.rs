@@ -1,9 +1,11 @@
 //! Trees: where they stand, and how one looks.
 
 use super::canvas::Canvas;
+use super::country::Country;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
-use super::terrain::{Country, Eye, Terrain};
+use super::terrain::Terrain;
+use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
 use crate::prompt::Chance;
 use crate::scene::{Ground, Scene};

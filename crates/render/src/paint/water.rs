@@ -3,7 +3,7 @@
 use super::canvas::{BAND, Canvas};
 use super::light::Light;
 use super::sky::{Sky, View};
-use super::terrain::Eye;
+use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
 use crate::noise::Noise;
