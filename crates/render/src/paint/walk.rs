@@ -14,6 +14,9 @@ use crate::simd;
 /// The detail of the map's lines suits a view of 480p; a smaller one takes every second or fourth.
 const FOCAL_FULL: f32 = 854.0;
 
+/// Land that rises less than a fifth of a pixel above what is before it waits for the next step: nobody sees the difference.
+const RISE_MIN: f32 = 0.2;
+
 /// Where the eye is, in map units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Eye {
@@ -52,11 +55,12 @@ impl Column {
         }
     }
 
-    fn clear(&mut self) {
-        self.colour.fill(Rgb::BLACK);
-        self.land.fill(0.0);
-        self.water.fill(0.0);
-        self.depth.fill(f32::INFINITY);
+    /// Forgets what was gathered from row `top` down.
+    fn clear(&mut self, top: usize) {
+        self.colour[top..].fill(Rgb::BLACK);
+        self.land[top..].fill(0.0);
+        self.water[top..].fill(0.0);
+        self.depth[top..].fill(f32::INFINITY);
     }
 }
 
@@ -80,12 +84,12 @@ impl Walk<'_> {
         let (steps, mut hazes) = (self.steps(), self.sky.hazes(&self.view, width));
         hazes.resize(width.next_multiple_of(LANES), Rgb::BLACK);
         let mut columns: [Column; LANES] = std::array::from_fn(|_| Column::new(height));
+        let mut top = height;
         for first in (0..width).step_by(LANES) {
             if first % 32 == 0 {
                 halt.check()?;
             }
-            columns.iter_mut().for_each(Column::clear);
-            let mut top = height;
+            columns.iter_mut().for_each(|column| column.clear(top));
             simd::run(Look {
                 walk: self,
                 steps: &steps,
@@ -181,13 +185,13 @@ impl simd::Kernel for Look<'_> {
                 let height = near + (next - near) * parts;
                 let ground = if walk.water { height.at_least(0.0) } else { height };
                 let rows = (-(ground - eye.y) * step.scale + horizon).at_least(0.0);
-                if !(tops - rows).any(|rise| rise > 0.0) {
+                if !(tops - rows).any(|rise| rise > RISE_MIN) {
                     before = [None; LANES];
                     continue;
                 }
                 for lane in 0..LANES {
                     let (row, top, last) = (rows.0[lane], tops.0[lane], before[lane].take());
-                    if row >= top {
+                    if top - row <= RISE_MIN {
                         continue;
                     }
                     let column = &mut self.columns[lane];
@@ -216,7 +220,12 @@ impl simd::Kernel for Look<'_> {
 /// Adds the cover of rows between `from` and `to`.
 #[inline(always)]
 fn spread(rows: &mut [f32], from: f32, to: f32) {
-    for (row, cover) in rows.iter_mut().enumerate().take(to.ceil() as usize).skip(from as usize) {
+    let first = from as i32 as usize;
+    if to <= (first + 1) as f32 {
+        rows[first] += to - from;
+        return;
+    }
+    for (row, cover) in rows.iter_mut().enumerate().take(to.ceil() as usize).skip(first) {
         *cover += (to.min(row as f32 + 1.0) - from.max(row as f32)).max(0.0);
     }
 }
@@ -224,7 +233,14 @@ fn spread(rows: &mut [f32], from: f32, to: f32) {
 /// Fills rows between `from` and `to`, from `colour` at the top to `below` at the bottom.
 #[inline(always)]
 fn fill(column: &mut Column, from: f32, to: f32, colour: Rgb, below: Rgb, far: f32) {
-    for row in from as usize..(to.ceil() as usize).min(column.land.len()) {
+    let first = from as i32 as usize;
+    if to <= (first + 1) as f32 {
+        column.colour[first] += colour.mix(below, 0.5) * (to - from);
+        column.land[first] += to - from;
+        column.depth[first] = column.depth[first].min(far);
+        return;
+    }
+    for row in first..(to.ceil() as usize).min(column.land.len()) {
         let (upper, lower) = (from.max(row as f32), to.min(row as f32 + 1.0));
         let cover = (lower - upper).max(0.0);
         let part = ((upper + lower) * 0.5 - from) / (to - from);
