@@ -2,9 +2,11 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
+use crate::lanes::Real;
+
 /// Linear light; 1 is a white wall in the sun, a sun's disc is far above.
 ///
-/// Four lanes, so that one instruction does all three; the fourth is 0 or nonsense and never looked at.
+/// Four lanes, so that one instruction does all three. The fourth may carry a number that is mixed along with them.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(16))]
 pub(crate) struct Rgb {
@@ -29,6 +31,17 @@ impl Rgb {
             if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
         };
         Self::new(linear(16), linear(8), linear(0))
+    }
+
+    /// The same light with another number beside it.
+    #[inline]
+    pub(crate) const fn carrying(self, number: f32) -> Self {
+        Self { spare: number, ..self }
+    }
+
+    #[inline]
+    pub(crate) const fn carried(self) -> f32 {
+        self.spare
     }
 
     #[inline]
@@ -77,35 +90,29 @@ pub(crate) fn smooth(low: f32, high: f32, value: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
 
-/// 4,096 steps over the square root of light up to 16: finer than a tenth of a screen step everywhere.
-const STEPS: usize = 4_096;
-const LIGHT_MAX: f32 = 16.0;
-
-/// Filmic tone and screen gamma in one table.
-#[derive(Debug)]
-pub(crate) struct Tone {
-    table: Vec<f32>,
+/// Filmic tone and screen gamma: from light to a screen value from 0 to 1.
+#[inline(always)]
+pub(crate) fn screen<R: Real>(light: R) -> R {
+    let light = light.at_least(0.0) * 0.8;
+    // A rational curve with a soft toe and shoulder; the constants are the widely used filmic fit.
+    let film = light * (light * 2.51 + 0.03) / (light * (light * 2.43 + 0.59) + 0.14);
+    let film = film.at_most(1.0);
+    film.below(0.003_130_8, film * 12.92, film.power(1.0 / 2.4) * 1.055 - 0.055)
 }
 
-impl Tone {
-    pub(crate) fn new() -> Self {
-        let table = (0..=STEPS + 1).map(|step| {
-            let root = step as f32 / STEPS as f32 * LIGHT_MAX.sqrt();
-            let light = root * root * 0.8;
-            // A rational curve with a soft toe and shoulder; the constants are the widely used filmic fit.
-            let film = (light * (2.51 * light + 0.03)) / (light * (2.43 * light + 0.59) + 0.14);
-            let film = film.clamp(0.0, 1.0);
-            if film <= 0.003_130_8 { film * 12.92 } else { 1.055 * film.powf(1.0 / 2.4) - 0.055 }
-        });
-        Self { table: table.collect() }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Screen value from 0 to 1.
-    #[inline]
-    pub(crate) fn screen(&self, light: f32) -> f32 {
-        let at = (light.clamp(0.0, LIGHT_MAX).sqrt()) * (STEPS as f32 / LIGHT_MAX.sqrt());
-        let step = at as usize;
-        let part = at - step as f32;
-        self.table[step] + (self.table[step + 1] - self.table[step]) * part
+    #[test]
+    fn a_screen_is_black_in_the_dark_never_darker_in_more_light_and_white_in_the_sun() {
+        let mut before = 0.0;
+        for step in 0..20_000 {
+            let value = screen(step as f32 * 0.0008);
+            assert!(value >= before - 1e-4 && value - before < 0.02, "{value} after {before}");
+            before = value;
+        }
+        assert!(screen(0.0) < 1e-6 && screen(-1.0) < 1e-6);
+        assert!((screen(1e4) - 1.0).abs() < 1e-4);
     }
 }

@@ -13,6 +13,7 @@ mod frame;
 #[cfg(feature = "h264")]
 mod h264;
 pub mod kept;
+mod lanes;
 mod motion;
 mod noise;
 mod paint;

@@ -8,7 +8,9 @@ use crate::scene::{Kind, Scene};
 
 mod canvas;
 mod city;
+mod country;
 mod fall;
+mod ground;
 mod landscape;
 mod light;
 mod sea;
@@ -16,6 +18,7 @@ mod sky;
 mod space;
 mod terrain;
 mod tree;
+mod walk;
 mod water;
 
 /// A world that can be looked at. Pictures depend on nothing but size and time, so they can be drawn in any order.

@@ -26,3 +26,12 @@ pub(crate) fn run(kernel: impl Kernel) {
 fn avx2(kernel: impl Kernel) {
     kernel.run();
 }
+
+/// The seed of a random test: printed, and taken back from the environment variable `SEED`.
+#[cfg(test)]
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
+    println!("SEED={seed}");
+    seed
+}

@@ -1,11 +1,13 @@
 //! The sheet pictures are drawn on, in linear light with depth, and how it becomes a finished frame: glow, tone,
 //! vignette, dither, planes.
 
-use crate::colour::{Rgb, Tone, smooth};
+use crate::colour::{Rgb, screen};
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::lanes::{LANES, Lanes, Real};
 use crate::pool::Halt;
 use crate::request::Size;
+use crate::simd;
 
 /// Rows between two looks at cancellation.
 pub(super) const BAND: usize = 16;
@@ -43,38 +45,20 @@ impl Canvas {
         }
     }
 
-    /// Bilinear, clamped to the sheet; positions are pixel centres.
-    pub(super) fn sample(&self, x: f32, y: f32) -> Rgb {
-        let x = x.clamp(0.0, (self.width - 1) as f32);
-        let y = y.clamp(0.0, (self.height - 1) as f32);
-        let (ix, iy) =
-            ((x as usize).min(self.width.saturating_sub(2)), (y as usize).min(self.height.saturating_sub(2)));
-        let (tx, ty) = (x - ix as f32, y - iy as f32);
-        let at = iy * self.width + ix;
-        let (right, down) = (usize::from(self.width > 1), if self.height > 1 { self.width } else { 0 });
-        let top = self.pixels[at].mix(self.pixels[at + right], tx);
-        let low = self.pixels[at + down].mix(self.pixels[at + down + right], tx);
-        top.mix(low, ty)
-    }
-
-    /// One row of this sheet stretched `cell` times to each side, sampled at `y` of its own rows; `shift` is where the
-    /// first pixel lies in its own columns. As [`Canvas::sample`] for a whole row at once.
-    pub(super) fn stretched(&self, y: f32, cell: usize, shift: f32, line: &mut [Rgb], out: &mut [Rgb]) {
+    /// A row of this sheet between two of its own, at `y`, into the places of `stretch`, linear both ways.
+    pub(super) fn stretched(&self, y: f32, stretch: &mut Stretch, out: &mut [Rgb]) {
         let y = y.clamp(0.0, (self.height - 1) as f32);
         let upper = (y as usize).min(self.height.saturating_sub(2));
         let part = y - upper as f32;
         let lower = (upper + 1).min(self.height - 1);
         let (upper, lower) = (&self.pixels[upper * self.width..], &self.pixels[lower * self.width..]);
-        for ((value, a), b) in line[..self.width].iter_mut().zip(upper).zip(lower) {
+        let line = &mut stretch.line[..self.width];
+        for ((value, a), b) in line.iter_mut().zip(upper).zip(lower) {
             *value = a.mix(*b, part);
         }
-        let last = (self.width - 1) as f32;
-        let step = 1.0 / cell as f32;
-        for (x, value) in out.iter_mut().enumerate() {
-            let x = (x as f32 * step + shift).clamp(0.0, last);
-            let left = (x as usize).min(self.width.saturating_sub(2));
-            let right = (left + 1).min(self.width - 1);
-            *value = line[left].mix(line[right], x - left as f32);
+        for (value, (left, part)) in out.iter_mut().zip(&stretch.places) {
+            let left = *left as usize;
+            *value = line[left].mix(line[(left + 1).min(self.width - 1)], *part);
         }
     }
 
@@ -145,9 +129,28 @@ fn slide(line: &[Rgb], reach: usize, mut put: impl FnMut(usize, Rgb)) {
     }
 }
 
+/// Where the pixels of a row lie in a smaller sheet.
+pub(super) struct Stretch {
+    /// The column before each pixel, and how far it is to the next.
+    places: Vec<(u32, f32)>,
+    /// A row of the smaller sheet.
+    line: Vec<Rgb>,
+}
+
+impl Stretch {
+    /// For `width` pixels over a sheet of `columns`, `cell` times smaller; `shift` is where the first pixel lies there.
+    pub(super) fn new(width: usize, columns: usize, cell: usize, shift: f32) -> Self {
+        let place = |x: usize| {
+            let x = (x as f32 / cell as f32 + shift).clamp(0.0, (columns - 1) as f32);
+            let left = (x as usize).min(columns.saturating_sub(2));
+            (left as u32, x - left as f32)
+        };
+        Self { places: (0..width).map(place).collect(), line: vec![Rgb::BLACK; columns] }
+    }
+}
+
 /// How a canvas becomes a frame; the same for every picture of a film.
 pub(super) struct Finish {
-    tone: Tone,
     /// Exposure.
     pub(super) exposure: f32,
     /// Strength of the glow around lights.
@@ -156,47 +159,91 @@ pub(super) struct Finish {
 
 impl Finish {
     pub(super) fn new(exposure: f32, glow: f32) -> Self {
-        Self { tone: Tone::new(), exposure, glow }
+        Self { exposure, glow }
     }
 
     pub(super) fn frame(&self, canvas: &Canvas, halt: &Halt) -> Result<Frame, Error> {
         let (width, height) = (canvas.width, canvas.height);
         let mut frame = Frame::new(Size::new(width as u32, height as u32));
         let glow = canvas.glow();
-        let mut colours = vec![(0.0_f32, 0.0_f32); width];
-        let (mut line, mut light) = (vec![Rgb::BLACK; glow.width], vec![Rgb::BLACK; width]);
-        let cell = 1.0 / GLOW_CELL as f32;
-        let aside: Vec<f32> = (0..width).map(|x| (x as f32 / width as f32 - 0.5).powi(2)).collect();
+        let wide = width.next_multiple_of(LANES);
+        let mut colours = [vec![0.0_f32; wide], vec![0.0_f32; wide]];
+        let (mut pixels, mut light) = (vec![Rgb::BLACK; wide], vec![Rgb::BLACK; wide]);
+        let (mut lumas, cell) = (vec![0_u8; wide], 1.0 / GLOW_CELL as f32);
+        let mut stretch = Stretch::new(width, glow.width, GLOW_CELL, 0.5 * cell - 0.5);
+        let aside: Vec<f32> = (0..wide).map(|x| (x as f32 / width as f32 - 0.5).powi(2)).collect();
         for row in 0..height {
             if row % BAND == 0 {
                 halt.check()?;
             }
-            if row % 2 == 0 {
-                colours.fill((0.0, 0.0));
-            }
-            glow.stretched((row as f32 + 0.5) * cell - 0.5, GLOW_CELL, 0.5 * cell - 0.5, &mut line, &mut light);
-            let off = (row as f32 / height as f32 - 0.5).powi(2);
-            let pixels = &canvas.pixels[row * width..][..width];
-            let lumas = &mut frame.y[row * width..][..width];
-            for x in 0..width {
-                let vignette = 1.0 - 0.42 * smooth(0.25, 1.1, (aside[x] + off) * 2.2);
-                let pixel = (pixels[x] + light[x] * self.glow) * (self.exposure * vignette);
-                let (r, g, b) = (self.tone.screen(pixel.r), self.tone.screen(pixel.g), self.tone.screen(pixel.b));
-                let luma = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-                lumas[x] = (16.0 + 219.0 * luma + dither(x, row)) as u8;
-                colours[x].0 += (b - luma) * (1.0 / 1.8556);
-                colours[x].1 += (r - luma) * (1.0 / 1.5748);
-            }
+            glow.stretched((row as f32 + 0.5) * cell - 0.5, &mut stretch, &mut light[..width]);
+            pixels[..width].copy_from_slice(&canvas.pixels[row * width..][..width]);
+            simd::run(Develop {
+                finish: self,
+                row,
+                off: (row as f32 / height as f32 - 0.5).powi(2),
+                aside: &aside,
+                pixels: &pixels,
+                light: &light,
+                lumas: &mut lumas,
+                colours: &mut colours,
+            });
+            frame.y[row * width..][..width].copy_from_slice(&lumas[..width]);
             if row % 2 == 1 {
-                let at = row / 2 * (width / 2);
-                for (x, pair) in colours.chunks_exact(2).enumerate() {
-                    let grain = dither(x * 3 + 1, row / 2 + 5);
-                    frame.u[at + x] = (128.0 + 56.0 * (pair[0].0 + pair[1].0) + grain) as u8;
-                    frame.v[at + x] = (128.0 + 56.0 * (pair[0].1 + pair[1].1) + grain) as u8;
+                for (plane, sums) in [&mut frame.u, &mut frame.v].into_iter().zip(&colours) {
+                    let line = &mut plane[row / 2 * (width / 2)..][..width / 2];
+                    for (x, (value, pair)) in line.iter_mut().zip(sums.chunks_exact(2)).enumerate() {
+                        *value = (128.0 + 56.0 * (pair[0] + pair[1]) + dither(x * 3 + 1, row / 2 + 5)) as u8;
+                    }
                 }
             }
         }
         Ok(frame)
+    }
+}
+
+/// One row on its way from light to a screen. All rows are of one length, a multiple of [`LANES`].
+struct Develop<'a> {
+    finish: &'a Finish,
+    row: usize,
+    /// How far off the middle the row and each column lie, squared.
+    off: f32,
+    aside: &'a [f32],
+    pixels: &'a [Rgb],
+    light: &'a [Rgb],
+    lumas: &'a mut [u8],
+    /// Blue and red differences: an odd row adds to the even one above.
+    colours: &'a mut [Vec<f32>; 2],
+}
+
+impl simd::Kernel for Develop<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let grain = Lanes(std::array::from_fn(|lane| dither(lane, self.row)));
+        let kept = if self.row % 2 == 0 { 0.0 } else { 1.0 };
+        let [blues, reds] = self.colours;
+        let lines = self.pixels.chunks_exact(LANES).zip(self.light.chunks_exact(LANES));
+        let outs = blues.chunks_exact_mut(LANES).zip(reds.chunks_exact_mut(LANES));
+        let lines = lines.zip(self.lumas.chunks_exact_mut(LANES)).zip(self.aside.chunks_exact(LANES));
+        for ((((pixels, light), lumas), aside), (blues, reds)) in lines.zip(outs) {
+            let aside = Lanes(std::array::from_fn(|lane| aside[lane]));
+            let vignette = ((aside + self.off) * 2.2).smooth(0.25, 1.1) * -0.42 + 1.0;
+            let exposure = vignette * self.finish.exposure;
+            let seen = |pick: fn(&Rgb) -> f32| {
+                let own = Lanes(std::array::from_fn(|lane| pick(&pixels[lane])));
+                let glow = Lanes(std::array::from_fn(|lane| pick(&light[lane])));
+                screen((own + glow * self.finish.glow) * exposure)
+            };
+            let (r, g, b) = (seen(|pixel| pixel.r), seen(|pixel| pixel.g), seen(|pixel| pixel.b));
+            let luma = r * 0.2126 + g * 0.7152 + b * 0.0722;
+            let levels = luma * 219.0 + 16.0 + grain;
+            let (blue, red) = ((b - luma) * (1.0 / 1.8556), (r - luma) * (1.0 / 1.5748));
+            for lane in 0..LANES {
+                lumas[lane] = levels.0[lane] as i32 as u8;
+                blues[lane] = blues[lane] * kept + blue.0[lane];
+                reds[lane] = reds[lane] * kept + red.0[lane];
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Finish};
 use super::fall::Fall;
 use super::light::Light;
 use super::sky::{Sky, View};
-use super::terrain::Eye;
+use super::walk::Eye;
 use super::water::{Surface, Water};
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
@@ -51,6 +51,47 @@ struct House {
     mast: f32,
 }
 
+/// A window seen from outside.
+struct Pane {
+    column: i32,
+    /// Whether there is light, and how many windows around it have some.
+    lit: f32,
+    part: f32,
+    light: Rgb,
+}
+
+impl Default for Pane {
+    /// Of no house.
+    fn default() -> Self {
+        Self { column: -1, lit: 0.0, part: 0.0, light: Rgb::BLACK }
+    }
+}
+
+/// Where a house lies on the sheet.
+struct Place {
+    far: f32,
+    /// Pixels per map unit.
+    scale: f32,
+    left: f32,
+    right: f32,
+    top: f32,
+}
+
+impl Place {
+    fn of(house: &House, view: &View, eye: Eye) -> Self {
+        let far = house.z - eye.z;
+        let scale = view.focal / far;
+        let left = view.centre + ((house.x - eye.x) / far - view.pan) * view.focal;
+        Self { far, scale, left, right: left + house.width * scale, top: view.horizon - (house.height - eye.y) * scale }
+    }
+
+    /// The columns of a sheet of this width that it touches.
+    fn columns(&self, width: usize) -> std::ops::Range<usize> {
+        let end = (self.right.ceil().max(0.0) as usize).min(width);
+        (self.left.max(0.0) as usize).min(end)..end
+    }
+}
+
 pub(super) struct City {
     light: Light,
     sky: Sky,
@@ -60,6 +101,8 @@ pub(super) struct City {
     finish: Finish,
     houses: Vec<House>,
     lamp: Rgb,
+    /// Warm and cold light behind windows.
+    windows: [Rgb; 2],
     camera: Camera,
     speed: f32,
 }
@@ -127,6 +170,7 @@ impl City {
             finish: Finish::new(light.exposure, 0.9),
             houses,
             lamp: Rgb::hex(0xffc080) * if night { 5.0 } else { 0.6 },
+            windows: [0xffc878, 0xa8d0ff].map(Rgb::hex),
             camera: scene.camera,
             speed,
             light,
@@ -148,12 +192,13 @@ impl City {
 
     /// Houses, far ones first, then the quay with its lamps.
     fn draw_town(&self, canvas: &mut Canvas, view: &View, eye: Eye, time: f32, halt: &Halt) -> Result<(), Error> {
-        for house in &self.houses {
-            halt.check()?;
-            self.draw_house(canvas, house, view, eye, time);
-        }
         let (far, scale) = (150.0 - eye.z, view.focal / (150.0 - eye.z));
         let (top, base) = (view.horizon - (1.6 - eye.y) * scale, view.horizon + eye.y * scale);
+        let ends = self.ends(canvas, view, eye, top.ceil().max(0.0) as u32);
+        for (house, (place, ends)) in self.houses.iter().zip(&ends) {
+            halt.check()?;
+            self.draw_house(canvas, house, place, ends, (view, eye), time);
+        }
         let air = self.sky.haze(0.0);
         let stone = (self.light.ambient.tint(Rgb::hex(0x30303a)) + self.lamp * 0.004).mix(air, 0.08);
         for y in top.max(0.0) as usize..(base.ceil().max(0.0) as usize).min(canvas.height) {
@@ -177,12 +222,35 @@ impl City {
         Ok(())
     }
 
-    fn draw_house(&self, canvas: &mut Canvas, house: &House, view: &View, eye: Eye, time: f32) {
-        let far = house.z - eye.z;
-        let scale = view.focal / far;
-        let left = view.centre + ((house.x - eye.x) / far - view.pan) * view.focal;
-        let right = left + house.width * scale;
-        let top = view.horizon - (house.height - eye.y) * scale;
+    /// Where each house stands, and for each of its columns the row from which nearer ones hide it; below `quay` the quay
+    /// hides all. Most of a far house is not seen.
+    fn ends(&self, canvas: &Canvas, view: &View, eye: Eye, quay: u32) -> Vec<(Place, Vec<u32>)> {
+        let mut hidden = vec![quay.min(canvas.height as u32); canvas.width];
+        let end = |house| {
+            let place = Place::of(house, view, eye);
+            let ends = hidden[place.columns(canvas.width)].to_vec();
+            let inside = place.left.ceil().max(0.0) as usize..place.right.max(0.0) as usize;
+            for row in hidden.iter_mut().take(inside.end).skip(inside.start) {
+                *row = (*row).min(place.top.ceil().max(0.0) as u32);
+            }
+            (place, ends)
+        };
+        let mut ends: Vec<_> = self.houses.iter().rev().map(end).collect();
+        ends.reverse();
+        ends
+    }
+
+    /// `ends` has the first hidden row of each column.
+    fn draw_house(
+        &self,
+        canvas: &mut Canvas,
+        house: &House,
+        place: &Place,
+        ends: &[u32],
+        (view, eye): (&View, Eye),
+        time: f32,
+    ) {
+        let Place { far, scale, left, right, top } = *place;
         let base = view.horizon - (1.0 - eye.y) * scale;
         if right < 0.0 || left >= canvas.width as f32 {
             return;
@@ -190,15 +258,20 @@ impl City {
         let air = self.sky.haze(view.across((left + right) * 0.5));
         let haze = 1.0 - (-far / self.light.haze).exp();
         let wall = self.light.ambient.tint(house.wall) * 1.3 + self.light.sun.tint(house.wall) * 0.35;
-        for y in top.max(0.0) as usize..(base.ceil().max(0.0) as usize).min(canvas.height) {
+        let seen = ends.iter().max().copied().unwrap_or_default() as usize;
+        for y in top.max(0.0) as usize..(base.ceil().max(0.0) as usize).min(seen) {
             let height = house.height - (y as f32 + 0.5 - top) / scale;
             let rows = overlap(y as f32, top, base);
             // Streets glow from below.
             let street = self.lamp.tint(house.wall) * (0.10 * (-height / 14.0).exp());
-            for x in left.max(0.0) as usize..(right.ceil().max(0.0) as usize).min(canvas.width) {
+            let mut pane = Pane::default();
+            for (x, end) in place.columns(canvas.width).zip(ends) {
+                if y as u32 >= *end {
+                    continue;
+                }
                 let along = (x as f32 + 0.5 - left) / scale;
                 let side = if along > house.width * 0.72 { 0.55 } else { 1.0 };
-                let light = self.window(house, along, height, scale, time) * side;
+                let light = self.window(house, along, height, scale, time, &mut pane) * side;
                 let colour = (wall * side + street).mix(air, haze) + light * (1.0 - haze * 0.7);
                 canvas.lay(x, y, far, colour, rows * overlap(x as f32, left, right));
             }
@@ -222,29 +295,45 @@ impl City {
         }
     }
 
-    /// Light from the window at this place of a wall. Windows smaller than a pixel become their average.
-    fn window(&self, house: &House, along: f32, height: f32, scale: f32, time: f32) -> Rgb {
+    /// What is behind one window.
+    fn pane(&self, house: &House, at_x: i32, at_y: i32) -> Pane {
+        let window = FRONTS[house.front].window;
+        let chance = self.noise.at(at_x + house.seed, at_y * 3 + house.seed / 7);
+        let other = self.noise.at(at_y + house.seed / 3, at_x + 90);
+        // Whole floors are lit where people work late.
+        let floor = if self.noise.at(at_y, house.seed) > 0.86 { 0.35 } else { 0.0 };
+        // People are home in some parts of a house and out in others.
+        let (along, height) = ((at_x as f32 + 0.5) * window.0, (at_y as f32 + 0.5) * window.1);
+        let home = 0.25 + 1.5 * self.noise.value(along * 0.11 + house.seed as f32, height * 0.055);
+        let part = house.lit * home;
+        let warm = self.windows[0].mix(self.windows[1], smooth(0.55, 0.9, house.warm * 0.6 + other * 0.5));
+        Pane {
+            column: at_x,
+            lit: smooth(0.0, 0.06, part + floor - chance),
+            part,
+            light: warm * (0.5 + 1.3 * other * other),
+        }
+    }
+
+    /// Light from this place of a wall; `pane` is what was last looked at in this row. Windows smaller than a pixel become
+    /// their average.
+    fn window(&self, house: &House, along: f32, height: f32, scale: f32, time: f32, pane: &mut Pane) -> Rgb {
         let Front { window, across: glass_x, up: glass_y } = FRONTS[house.front];
         let (column, row) = (along / window.0, height / window.1);
-        let (cell_x, cell_y) = (column.floor(), row.floor());
+        // Both are above zero: within the wall.
+        let (at_x, at_y) = (column as i32, row as i32);
+        if pane.column != at_x {
+            *pane = self.pane(house, at_x, at_y);
+        }
         let soft = (0.5 / (window.0 * scale)).min(0.5);
         let edge = |at: f32, low: f32, high: f32| {
             let at = (at - (low + high) * 0.5).abs();
             ((high - low) * 0.5 + soft - at).clamp(0.0, 2.0 * soft) / (2.0 * soft)
         };
-        let shape = edge(column - cell_x, glass_x.0, glass_x.1) * edge(row - cell_y, glass_y.0, glass_y.1);
-        let chance = self.noise.at(cell_x as i32 + house.seed, cell_y as i32 * 3 + house.seed / 7);
-        let other = self.noise.at(cell_y as i32 + house.seed / 3, cell_x as i32 + 90);
-        // Whole floors are lit where people work late.
-        let floor = if self.noise.at(cell_y as i32, house.seed) > 0.86 { 0.35 } else { 0.0 };
-        // People are home in some parts of a house and out in others.
-        let home = 0.25 + 1.5 * self.noise.value(along * 0.11 + house.seed as f32, height * 0.055);
-        let part = house.lit * home;
-        let lit = smooth(0.0, 0.06, part + floor - chance);
+        let shape = edge(column - at_x as f32, glass_x.0, glass_x.1) * edge(row - at_y as f32, glass_y.0, glass_y.1);
         let detail = smooth(1.6, 3.2, window.0 * scale);
-        let amount = shape * lit * detail + part * 0.30 * (1.0 - detail);
-        let warm = Rgb::hex(0xffc878).mix(Rgb::hex(0xa8d0ff), smooth(0.55, 0.9, house.warm * 0.6 + other * 0.5));
-        let mut light = warm * (amount * (0.5 + 1.3 * other * other));
+        let amount = shape * pane.lit * detail + pane.part * 0.30 * (1.0 - detail);
+        let mut light = pane.light * amount;
         if let Some((at, colour)) = house.sign {
             let (middle, half) = (house.width * at, 0.9);
             let across = (half + 0.5 / scale - (along - middle).abs()).clamp(0.0, 1.0 / scale) * scale;

@@ -2,11 +2,13 @@
 
 use super::Painter;
 use super::canvas::{Canvas, Finish};
+use super::country::Country;
 use super::fall::Fall;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
-use super::terrain::{Country, Eye, Terrain, Walk};
+use super::terrain::Terrain;
 use super::tree::Wood;
+use super::walk::{Eye, Walk};
 use super::water::{Surface, Water};
 use crate::colour::Rgb;
 use crate::error::Error;

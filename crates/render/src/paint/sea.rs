@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Finish};
 use super::fall::Fall;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
-use super::terrain::Eye;
+use super::walk::Eye;
 use super::water::{Surface, Water};
 use crate::colour::Rgb;
 use crate::error::Error;

@@ -1,13 +1,15 @@
 //! Sky: gradient, glow, clouds, northern lights, stars and the disc. Smooth parts are computed at a quarter of the size.
 
-use super::canvas::{BAND, Canvas};
+use super::canvas::{BAND, Canvas, Stretch};
 use super::light::Light;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
+use crate::lanes::{LANES, Lanes, Real};
 use crate::noise::Noise;
 use crate::pool::Halt;
 use crate::prompt::Chance;
 use crate::scene::{Hour, Scene};
+use crate::simd;
 
 /// Smooth parts are computed once per 4x4 pixels.
 const CELL: usize = 4;
@@ -98,17 +100,27 @@ impl Sky {
         }
     }
 
-    /// Clear air in this direction, with `glow` of the light around the disc.
-    fn air(&self, across: f32, up: f32, glow: f32) -> Rgb {
+    /// Air at this height, without what glows around the disc.
+    fn gradient(&self, up: f32) -> Rgb {
         let at = (up.max(0.0) / 0.62).min(1.0).powf(0.72) * 4.0;
         let step = (at as usize).min(3);
         let part = at - step as f32;
         let part = part * part * (3.0 - 2.0 * part) * 0.5 + part * 0.5;
-        let base = self.light.sky[step].mix(self.light.sky[step + 1], part);
+        self.light.sky[step].mix(self.light.sky[step + 1], part)
+    }
+
+    /// How strongly the air glows in this direction.
+    #[inline(always)]
+    fn halo<R: Real>(&self, across: R, up: f32) -> R {
         let (dx, dy) = (across - self.sun_across, up - self.light.elevation);
         // Wider than high near the horizon, as light through thick air is.
-        let far = (dx * dx * 0.55 + dy * dy).sqrt();
-        base + self.light.halo * glow * (0.55 * (-far * 5.0).exp() + 0.55 * (-far * 17.0).exp())
+        let far = (dx * dx * 0.55 + dy * dy).root();
+        (far * -5.0).power_of_e() * 0.55 + (far * -17.0).power_of_e() * 0.55
+    }
+
+    /// Clear air in this direction, with `glow` of the light around the disc.
+    fn air(&self, across: f32, up: f32, glow: f32) -> Rgb {
+        self.gradient(up) + self.light.halo * (glow * self.halo(across, up))
     }
 
     /// The colour distance fades to in this direction.
@@ -127,96 +139,29 @@ impl Sky {
         let rows = ((view.horizon.max(0.0) as usize) + CELL * 2).min(canvas.height);
         let (width, height) = (canvas.width.div_ceil(CELL) + 1, rows.div_ceil(CELL) + 1);
         let mut coarse = Canvas::new(width, height);
+        let wide = width.next_multiple_of(LANES);
+        let (mut colours, mut clear) = (vec![Rgb::BLACK; wide], vec![1.0; wide]);
         for row in 0..height {
             if row % 4 == 0 {
                 halt.check()?;
             }
+            let (across, step) = (view.across(0.0), CELL as f32 / view.focal);
             let up = view.up(row as f32 * CELL as f32);
-            for column in 0..width {
-                let across = view.across(column as f32 * CELL as f32);
-                let (colour, clear) = self.smooth_part(across, up, time);
-                coarse.pixels[row * width + column] = colour;
-                coarse.depth[row * width + column] = clear;
-            }
+            simd::run(Smooth { sky: self, across, step, up, time, colours: &mut colours, clear: &mut clear });
+            coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
+            coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut line = vec![Rgb::BLACK; width];
+        let mut stretch = Stretch::new(canvas.width, width, CELL, 0.0);
         for row in 0..rows {
             if row % BAND == 0 {
                 halt.check()?;
             }
             let pixels = &mut canvas.pixels[row * canvas.width..][..canvas.width];
-            coarse.stretched(row as f32 / CELL as f32, CELL, 0.0, &mut line, pixels);
+            coarse.stretched(row as f32 / CELL as f32, &mut stretch, pixels);
         }
         self.paint_stars(canvas, &coarse, view, time);
         self.paint_disc(canvas, &coarse, view);
         Ok(())
-    }
-
-    /// Gradient, aurora and clouds, and how much of what lies behind shows through.
-    fn smooth_part(&self, across: f32, up: f32, time: f32) -> (Rgb, f32) {
-        let air = self.air(across, up, 1.0);
-        let mut colour = air;
-        if self.aurora {
-            colour += self.lights(across, up, time);
-        }
-        let (density, lit) = self.cloud(across, up, time);
-        if density <= 0.0 {
-            return (colour, 1.0);
-        }
-        let (dx, dy) = (across - self.sun_across, up - self.light.elevation);
-        let near = (-(dx * dx + dy * dy) * 7.0).exp();
-        let bright = self.light.clouds[0] + self.light.halo * (0.9 * near);
-        let cloud = self.light.clouds[1].mix(bright, lit);
-        // Low clouds take the colour of the air before them.
-        let cloud = air.mix(cloud, smooth(-0.02, 0.22, up) * 0.75 + 0.2);
-        (colour.mix(cloud, density), 1.0 - density)
-    }
-
-    /// Density and how much light reaches it.
-    fn cloud(&self, across: f32, up: f32, time: f32) -> (f32, f32) {
-        let fade = smooth(0.0, 0.10, up);
-        if fade <= 0.0 {
-            return (0.0, 0.0);
-        }
-        let far = 1.0 / (up + 0.16);
-        let (x, y) = (across * far * 1.15 + time * 0.018 * self.drift, far * 1.9 + time * 0.006 * self.drift);
-        let thickness = |x: f32, y: f32, octaves: u32| {
-            let bend = self.noise.layers(x * 0.8 + 9.1, y * 0.8 - time * 0.01 * self.drift, 3) - 0.5;
-            self.noise.layers(x + bend * 1.7, y + bend * 1.1, octaves)
-        };
-        let here = thickness(x, y, 5);
-        let edge = 0.78 - 0.52 * self.light.cover;
-        let density = smooth(edge, edge + 0.30, here) * fade * 0.94;
-        if density <= 0.002 {
-            return (0.0, 0.0);
-        }
-        let toward = (self.sun_across - across).clamp(-0.5, 0.5);
-        let beyond = thickness(x + toward * 0.5, y - 0.22, 3);
-        let lit = (0.62 + (here - beyond) * 2.6 - density * 0.30).clamp(0.0, 1.0);
-        (density, lit)
-    }
-
-    /// Northern lights: three folded bands, each with rays above a sharp lower edge.
-    fn lights(&self, across: f32, up: f32, time: f32) -> Rgb {
-        let mut sum = Rgb::BLACK;
-        for (band, (base, strength)) in [(0.20, 1.0), (0.30, 0.7), (0.13, 0.45)].into_iter().enumerate() {
-            let shift = band as f32 * 37.7;
-            let slow = time * 0.05 * self.drift;
-            let wave = self.noise.layers(across * 1.3 + shift + slow * 0.6, shift + slow, 3) - 0.5;
-            let fold = self.noise.value(across * 4.0 + shift - slow, shift * 2.0 + slow * 1.5) - 0.5;
-            let height = up - (base + wave * 0.34 + fold * 0.035 + across * 0.05 * (1.0 - band as f32));
-            let rays = self.noise.layers(across * 16.0 + wave * 7.0 + shift, slow * 1.4 + shift, 2);
-            let rays = 0.45 + 1.1 * rays * rays;
-            let patch = smooth(0.25, 0.62, self.noise.value(across * 1.1 - slow * 1.2 + shift, 3.3 + slow * 0.8));
-            let tall = 0.10 + 0.16 * rays;
-            let body = if height > 0.0 { (-height / tall).exp() * smooth(0.0, 0.03, height) } else { 0.0 };
-            let foot = (-(height / 0.022).powi(2)).exp() * 0.55;
-            let part = (height / 0.24).clamp(0.0, 1.0);
-            let colour = self.aurora_colours[0].mix(self.aurora_colours[1], (part * 2.0).min(1.0));
-            let colour = colour.mix(self.aurora_colours[2], smooth(0.35, 1.0, part));
-            sum += colour * ((body * rays + foot * rays) * patch * strength * 0.36);
-        }
-        sum * smooth(0.0, 0.07, up)
     }
 
     fn paint_stars(&self, canvas: &mut Canvas, coarse: &Canvas, view: &View, time: f32) {
@@ -274,5 +219,106 @@ impl Sky {
                 *pixel = pixel.mix(disc, cover * coarse.depth[at].powi(2));
             }
         }
+    }
+}
+
+/// Gradient, aurora and clouds of one row of cells, and how much of what lies behind shows through.
+struct Smooth<'a> {
+    sky: &'a Sky,
+    across: f32,
+    step: f32,
+    up: f32,
+    time: f32,
+    colours: &'a mut [Rgb],
+    clear: &'a mut [f32],
+}
+
+impl simd::Kernel for Smooth<'_> {
+    #[inline(always)]
+    fn run(mut self) {
+        let (sky, light, up) = (self.sky, &self.sky.light, self.up);
+        let (gradient, low) = (sky.gradient(up), smooth(-0.02, 0.22, up) * 0.75 + 0.2);
+        let (colours, clear) = (std::mem::take(&mut self.colours), std::mem::take(&mut self.clear));
+        let outs = colours.chunks_exact_mut(LANES).zip(clear.chunks_exact_mut(LANES));
+        for (group, (colours, clear)) in outs.enumerate() {
+            let across = Lanes::counting(self.across + (group * LANES) as f32 * self.step, self.step);
+            let halo = sky.halo(across, up);
+            let lights = if sky.aurora { self.lights(across) } else { [Rgb::BLACK; LANES] };
+            let (density, lit) = self.cloud(across);
+            let (dx, dy) = (across - sky.sun_across, up - light.elevation);
+            let near = ((dx * dx + dy * dy) * -7.0).power_of_e() * 0.9;
+            for lane in 0..LANES {
+                let air = gradient + light.halo * halo.0[lane];
+                let bright = light.clouds[0] + light.halo * near.0[lane];
+                // Low clouds take the colour of the air before them.
+                let cloud = air.mix(light.clouds[1].mix(bright, lit.0[lane]), low);
+                colours[lane] = (air + lights[lane]).mix(cloud, density.0[lane]);
+                clear[lane] = 1.0 - density.0[lane];
+            }
+        }
+    }
+}
+
+impl Smooth<'_> {
+    /// Density of clouds and how much light reaches them.
+    #[inline(always)]
+    fn cloud(&self, across: Lanes) -> (Lanes, Lanes) {
+        let (sky, time, none) = (self.sky, self.time, Lanes::of(0.0));
+        let fade = smooth(0.0, 0.10, self.up);
+        if fade <= 0.0 {
+            return (none, none);
+        }
+        let far = 1.0 / (self.up + 0.16);
+        let (x, y) = (across * (far * 1.15) + time * 0.018 * sky.drift, far * 1.9 + time * 0.006 * sky.drift);
+        let here = self.thickness(x, y, 5);
+        let edge = 0.78 - 0.52 * sky.light.cover;
+        let density = here.smooth(edge, edge + 0.30) * (fade * 0.94);
+        if !density.any(|density| density > 0.002) {
+            return (none, none);
+        }
+        let toward = (-across + sky.sun_across).at_least(-0.5).at_most(0.5);
+        let beyond = self.thickness(x + toward * 0.5, y - 0.22, 3);
+        let lit = ((here - beyond) * 2.6 - density * 0.30 + 0.62).at_least(0.0).at_most(1.0);
+        (density, lit)
+    }
+
+    /// Clouds in a plane above.
+    #[inline(always)]
+    fn thickness(&self, x: Lanes, y: f32, octaves: u32) -> Lanes {
+        let (noise, y) = (&self.sky.noise, Lanes::of(y));
+        let bend = noise.layers(x * 0.8 + 9.1, y * 0.8 - self.time * 0.01 * self.sky.drift, 3) - 0.5;
+        noise.layers(x + bend * 1.7, y + bend * 1.1, octaves)
+    }
+
+    /// Northern lights: three folded bands, each with rays above a sharp lower edge.
+    #[inline(always)]
+    fn lights(&self, across: Lanes) -> [Rgb; LANES] {
+        let (noise, colours, up) = (&self.sky.noise, &self.sky.aurora_colours, self.up);
+        let mut sums = [Rgb::BLACK; LANES];
+        let low = smooth(0.0, 0.07, up) * 0.36;
+        for (band, (base, strength)) in (0_u8..).zip([(0.20, 1.0), (0.30, 0.7), (0.13, 0.45)]) {
+            let shift = f32::from(band) * 37.7;
+            let slow = self.time * 0.05 * self.sky.drift;
+            let wave = noise.layers(across * 1.3 + (shift + slow * 0.6), Lanes::of(shift + slow), 3) - 0.5;
+            let fold = noise.value(across * 4.0 + (shift - slow), Lanes::of(shift * 2.0 + slow * 1.5)) - 0.5;
+            let slant = 0.05 * (1.0 - f32::from(band));
+            let height = -(wave * 0.34 + fold * 0.035 + across * slant + (base - up));
+            let rays = noise.layers(across * 16.0 + wave * 7.0 + shift, Lanes::of(slow * 1.4 + shift), 2);
+            let rays = rays * rays * 1.1 + 0.45;
+            let patch = noise.value(across * 1.1 + (shift - slow * 1.2), Lanes::of(3.3 + slow * 0.8)).smooth(0.25, 0.62);
+            let tall = rays * 0.16 + 0.10;
+            // Nothing below the edge: there it is zero.
+            let body = (-height / tall).at_most(0.0).power_of_e() * height.smooth(0.0, 0.03);
+            let edge = height * (1.0 / 0.022);
+            let foot = (-(edge * edge)).power_of_e() * 0.55;
+            let strong = (body + foot) * rays * patch * (strength * low);
+            let part = (height * (1.0 / 0.24)).at_least(0.0).at_most(1.0);
+            let (middle, top) = ((part * 2.0).at_most(1.0), part.smooth(0.35, 1.0));
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let colour = colours[0].mix(colours[1], middle.0[lane]).mix(colours[2], top.0[lane]);
+                *sum += colour * strong.0[lane];
+            }
+        }
+        sums
     }
 }

@@ -1,20 +1,26 @@
 //! A planet before stars and clouds of gas.
 
 use super::Painter;
-use super::canvas::{BAND, Canvas, Finish};
+use super::canvas::{BAND, Canvas, Finish, Stretch};
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::lanes::{LANES, Lanes, Real};
 use crate::noise::Noise;
 use crate::pool::Halt;
 use crate::prompt::Chance;
 use crate::request::Size;
 use crate::scene::{Camera, Pace, Scene};
+use crate::simd;
 
 /// Gas is computed once per 4x4 pixels.
 const CELL: usize = 4;
 /// 1,600 stars over half again the picture.
 const STARS: usize = 1_600;
+
+/// Radii of the rings in those of the planet, and the steps at which their thickness is known: a fifth of a pixel.
+const RINGS: (f32, f32) = (1.36, 2.27);
+const RING_STEP: f32 = 0.0012;
 
 struct Star {
     x: f32,
@@ -37,6 +43,8 @@ struct Ball {
 }
 
 struct Rings {
+    /// How thick they are, from the inner to the outer edge and a little beyond.
+    grains: Vec<f32>,
     inner: f32,
     outer: f32,
     /// How flat they look.
@@ -96,9 +104,12 @@ impl Space {
             tilt: 0.0,
             offset: 50.0,
         };
+        let noise = Noise::new(scene.seed ^ 0x6a5);
+        let grain = |step: usize| noise.layers((RINGS.0 + step as f32 * RING_STEP) * 26.0, 7.5, 4);
         let rings = (palette.2 || scene.understood.contains(&"saturn")).then(|| Rings {
-            inner: 1.38,
-            outer: 2.25,
+            grains: (0..((RINGS.1 - RINGS.0) / RING_STEP) as usize + 20).map(grain).collect(),
+            inner: RINGS.0 + 0.02,
+            outer: RINGS.1 - 0.02,
             flat: chance.within(0.18, 0.30),
             tilt: planet.tilt,
             colour: planet.colours[0].mix(planet.colours[2], 0.5),
@@ -115,7 +126,7 @@ impl Space {
             Camera::Forward => (0.004 * speed, 0.0, 0.035 * speed),
         };
         Self {
-            noise: Noise::new(scene.seed ^ 0x6a5),
+            noise,
             stars,
             gas: gas.map(Rgb::hex),
             planet,
@@ -127,43 +138,24 @@ impl Space {
         }
     }
 
-    /// Clouds of gas and how much of the stars they hide.
-    fn gas_at(&self, x: f32, y: f32, time: f32) -> (Rgb, f32) {
-        let noise = &self.noise;
-        let slow = time * 0.006;
-        let (wx, wy) = (
-            noise.layers(x * 1.3 + 3.0, y * 1.3 + slow, 4) - 0.5,
-            noise.layers(x * 1.3 + 50.0 - slow, y * 1.3 + 20.0, 4) - 0.5,
-        );
-        let (px, py) = (x * 1.5 + wx * 2.2, y * 1.5 + wy * 2.2);
-        let body = noise.layers(px + 7.0, py + 2.0, 6);
-        let band = (-(y * 0.8 + x * 0.45 + wx * 0.7).powi(2) * 3.0).exp();
-        let thick = smooth(0.38, 0.85, body * (0.62 + 0.55 * band));
-        let dust = smooth(0.50, 0.72, noise.layers(px * 1.9 + 30.0, py * 1.9 + 11.0, 5)) * band;
-        let hue = noise.layers(px * 0.7 + 90.0, py * 0.7 + 40.0, 3);
-        let colour =
-            self.gas[1].mix(self.gas[0], smooth(0.42, 0.66, hue)).mix(self.gas[2], smooth(0.52, 0.36, hue) * 0.8);
-        let glow = colour * (thick * thick * 1.1 + 0.06 * band + 0.006) + Rgb::WHITE * (thick.powi(5) * 0.35);
-        (glow * (1.0 - dust * 0.75), (1.0 - dust * 0.8) * (1.0 - thick * 0.4))
-    }
-
     fn paint_back(&self, canvas: &mut Canvas, time: f32, halt: &Halt) -> Result<(), Error> {
         let (width, height) = (canvas.width.div_ceil(CELL) + 1, canvas.height.div_ceil(CELL) + 1);
         let unit = canvas.height.min(canvas.width * 9 / 16) as f32;
         let mut coarse = Canvas::new(width, height);
         let zoom = 1.0 / (1.0 + self.drift.2 * time * 0.25);
+        let (step, wide) = (CELL as f32 / unit * zoom, width.next_multiple_of(LANES));
+        let (mut colours, mut clear) = (vec![Rgb::BLACK; wide], vec![0.0; wide]);
         for row in 0..height {
             halt.check()?;
-            for column in 0..width {
-                let x = ((column * CELL) as f32 - canvas.width as f32 / 2.0) / unit * zoom - self.drift.0 * time * 0.2;
-                let y = ((row * CELL) as f32 - canvas.height as f32 / 2.0) / unit * zoom - self.drift.1 * time * 0.2;
-                let (colour, clear) = self.gas_at(x, y, time);
-                (coarse.pixels[row * width + column], coarse.depth[row * width + column]) = (colour, clear);
-            }
+            let left = -(canvas.width as f32) / 2.0 / unit * zoom - self.drift.0 * time * 0.2;
+            let y = ((row * CELL) as f32 - canvas.height as f32 / 2.0) / unit * zoom - self.drift.1 * time * 0.2;
+            simd::run(Gas { space: self, left, step, y, time, colours: &mut colours, clear: &mut clear });
+            coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
+            coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut line = vec![Rgb::BLACK; width];
+        let mut stretch = Stretch::new(canvas.width, width, CELL, 0.0);
         for (row, pixels) in canvas.pixels.chunks_exact_mut(canvas.width).enumerate() {
-            coarse.stretched(row as f32 / CELL as f32, CELL, 0.0, &mut line, pixels);
+            coarse.stretched(row as f32 / CELL as f32, &mut stretch, pixels);
         }
         for star in &self.stars {
             let zoom = 1.0 + self.drift.2 * time * star.far;
@@ -183,60 +175,15 @@ impl Space {
         let place = Place::of(canvas, ball, self.drift, time);
         let reach = place.radius * 1.35 + 2.0;
         let rows = (place.y - reach).max(0.0) as usize..((place.y + reach).max(0.0) as usize).min(canvas.height);
+        let columns = (place.x - reach).max(0.0) as usize..((place.x + reach).max(0.0) as usize).min(canvas.width);
         for row in rows {
             if row % BAND == 0 {
                 halt.check()?;
             }
-            for column in (place.x - reach).max(0.0) as usize..((place.x + reach).max(0.0) as usize).min(canvas.width) {
-                let (dx, dy) = ((column as f32 - place.x) / place.radius, (row as f32 - place.y) / place.radius);
-                let far = (dx * dx + dy * dy).sqrt();
-                let pixel = &mut canvas.pixels[row * canvas.width + column];
-                let cover = ((1.0 - far) * place.radius + 0.5).clamp(0.0, 1.0);
-                let toward = (dx * self.light.0 + dy * self.light.1) / far.max(0.3);
-                if cover < 1.0 {
-                    *pixel += ball.air * ((-(far - 1.0).max(0.0) * 16.0).exp() * 0.55 * smooth(-0.35, 1.0, toward));
-                }
-                if cover > 0.0 {
-                    *pixel = pixel.mix(self.skin(ball, dx, dy, time), cover);
-                }
-            }
+            let pixels = &mut canvas.pixels[row * canvas.width..][columns.clone()];
+            simd::run(Disc { space: self, ball, place: &place, time, row, first: columns.start, pixels });
         }
         Ok(())
-    }
-
-    /// What a ball looks like at a place on its disc.
-    fn skin(&self, ball: &Ball, dx: f32, dy: f32, time: f32) -> Rgb {
-        let up = (1.0 - (dx * dx + dy * dy).min(1.0)).sqrt();
-        let (turn, lift) = (ball.tilt.cos(), ball.tilt.sin());
-        let (sx, sy) = (dx * turn + dy * lift, dy * turn - dx * lift);
-        let around = sx.atan2(up.max(1e-3)) + time * 0.05;
-        let height = sy.clamp(-1.0, 1.0).asin();
-        let noise = &self.noise;
-        let base = if ball.bands {
-            let swirl = noise.layers(around * 3.0 + ball.offset, height * 9.0, 5) - 0.5;
-            let fine = noise.layers(around * 7.0 + ball.offset, height * 30.0 + swirl * 6.0, 4) - 0.5;
-            let band = noise.layers(ball.offset, (height + swirl * 0.10) * 7.0 + 30.0, 3) + fine * 0.22;
-            let colour = ball.colours[1].mix(ball.colours[0], smooth(0.30, 0.55, band));
-            colour.mix(ball.colours[2], smooth(0.52, 0.72, band)).mix(ball.colours[3], smooth(0.36, 0.24, band) * 0.7)
-        } else {
-            // Bent, so that coasts do not follow the noise's own lattice.
-            let bend = noise.layers(around * 3.1 + ball.offset, height * 3.1 + 33.0, 4) - 0.5;
-            let land = noise.layers(around * 2.2 + bend * 1.6 + ball.offset, height * 2.2 - bend * 1.2 + 9.0, 7);
-            let fine = noise.layers(around * 5.0 + bend * 5.0 + ball.offset, height * 5.0 + bend * 3.0, 6);
-            let ground = ball.colours[1].mix(ball.colours[2], smooth(0.38, 0.66, fine));
-            let colour = ball.colours[0].mix(ground, smooth(0.50, 0.54, land));
-            let cloud = noise.layers(
-                around * 3.4 + bend * 3.0 + ball.offset + time * 0.02,
-                height * 6.0 + bend * 2.0 + 60.0,
-                6,
-            );
-            colour.mix(ball.colours[3], smooth(0.52, 0.74, cloud) * 0.85)
-        };
-        let facing = dx * self.light.0 + dy * self.light.1 + up * self.light.2;
-        let lit = smooth(-0.12, 1.0, facing) * 1.9;
-        // Air brightens the lit edge.
-        let edge = (1.0 - up).powi(3) * smooth(-0.2, 0.7, facing);
-        base * (lit + 0.004) + ball.air * (edge * 0.9)
     }
 
     /// The half of the rings behind the planet, or the half before it.
@@ -253,7 +200,9 @@ impl Space {
                     continue;
                 }
                 let ends = smooth(rings.inner, rings.inner + 0.05, far) * smooth(rings.outer, rings.outer - 0.08, far);
-                let grain = self.noise.layers(far * 26.0, 7.5, 4);
+                let at = (far - RINGS.0).max(0.0) * (1.0 / RING_STEP);
+                let (step, part) = (at as usize, at.fract());
+                let grain = rings.grains[step] + (rings.grains[step + 1] - rings.grains[step]) * part;
                 let gap = 1.0 - 0.9 * smooth(0.035, 0.012, (far - 1.92).abs());
                 let cover = ends * gap * (0.25 + 0.75 * smooth(0.25, 0.7, grain));
                 // The planet's shadow lies on the side away from the light.
@@ -264,6 +213,143 @@ impl Space {
                 *pixel = pixel.mix(rings.colour * (0.9 * shadow + 0.02) * (0.55 + 0.6 * grain), cover * 0.85);
             }
         }
+    }
+}
+
+/// Clouds of gas along one row of cells, and how much of the stars they leave.
+struct Gas<'a> {
+    space: &'a Space,
+    left: f32,
+    step: f32,
+    y: f32,
+    time: f32,
+    colours: &'a mut [Rgb],
+    clear: &'a mut [f32],
+}
+
+impl simd::Kernel for Gas<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (noise, gas, slow) = (&self.space.noise, &self.space.gas, self.time * 0.006);
+        let y = Lanes::of(self.y);
+        let outs = self.colours.chunks_exact_mut(LANES).zip(self.clear.chunks_exact_mut(LANES));
+        for (group, (colours, clear)) in outs.enumerate() {
+            let x = Lanes::counting(self.left + (group * LANES) as f32 * self.step, self.step);
+            let wx = noise.layers(x * 1.3 + 3.0, y * 1.3 + slow, 4) - 0.5;
+            let wy = noise.layers(x * 1.3 + (50.0 - slow), y * 1.3 + 20.0, 4) - 0.5;
+            let (px, py) = (x * 1.5 + wx * 2.2, y * 1.5 + wy * 2.2);
+            let body = noise.layers(px + 7.0, py + 2.0, 6);
+            let aside = y * 0.8 + x * 0.45 + wx * 0.7;
+            let band = (aside * aside * -3.0).power_of_e();
+            let thick = (body * (band * 0.55 + 0.62)).smooth(0.38, 0.85);
+            let dust = noise.layers(px * 1.9 + 30.0, py * 1.9 + 11.0, 5).smooth(0.50, 0.72) * band;
+            let hue = noise.layers(px * 0.7 + 90.0, py * 0.7 + 40.0, 3);
+            let (first, last) = (hue.smooth(0.42, 0.66), hue.smooth(0.52, 0.36) * 0.8);
+            let left = (-dust * 0.8 + 1.0) * (-thick * 0.4 + 1.0);
+            clear.copy_from_slice(&left.0);
+            let (glow, white) = (thick * thick * 1.1 + band * 0.06 + 0.006, thick * thick * thick * thick * thick * 0.35);
+            let shown = -dust * 0.75 + 1.0;
+            for lane in 0..LANES {
+                let colour = gas[1].mix(gas[0], first.0[lane]).mix(gas[2], last.0[lane]);
+                colours[lane] = (colour * glow.0[lane] + Rgb::WHITE * white.0[lane]) * shown.0[lane];
+            }
+        }
+    }
+}
+
+/// One row of a ball and the air around it, over what is there.
+struct Disc<'a> {
+    space: &'a Space,
+    ball: &'a Ball,
+    place: &'a Place,
+    time: f32,
+    row: usize,
+    first: usize,
+    pixels: &'a mut [Rgb],
+}
+
+impl simd::Kernel for Disc<'_> {
+    #[inline(always)]
+    fn run(mut self) {
+        let (place, light) = (self.place, self.space.light);
+        let unit = 1.0 / place.radius;
+        let y = Lanes::of((self.row as f32 - place.y) * unit);
+        for (group, pixels) in std::mem::take(&mut self.pixels).chunks_mut(LANES).enumerate() {
+            let x = Lanes::counting(((self.first + group * LANES) as f32 - place.x) * unit, unit);
+            let far = (x * x + y * y).root();
+            if !far.any(|far| far < 1.35) {
+                continue;
+            }
+            let cover = ((-far + 1.0) * place.radius + 0.5).at_least(0.0).at_most(1.0);
+            let toward = ((x * light.0 + y * light.1) / far.at_least(0.3)).smooth(-0.35, 1.0);
+            let halo = ((far - 1.0).at_least(0.0) * -16.0).power_of_e() * 0.55 * toward;
+            let skin = if cover.any(|cover| cover > 0.0) { self.skin(x, y) } else { [Rgb::BLACK; LANES] };
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                if cover.0[lane] < 1.0 {
+                    *pixel += self.ball.air * halo.0[lane];
+                }
+                *pixel = pixel.mix(skin[lane], cover.0[lane]);
+            }
+        }
+    }
+}
+
+impl Disc<'_> {
+    /// What a ball looks like at eight places on its disc.
+    #[inline(always)]
+    fn skin(&self, x: Lanes, y: Lanes) -> [Rgb; LANES] {
+        let (ball, light) = (self.ball, self.space.light);
+        let up = (-(x * x + y * y).at_most(1.0) + 1.0).root();
+        let (turn, lift) = (ball.tilt.cos(), ball.tilt.sin());
+        let (sx, sy) = (x * turn + y * lift, y * turn - x * lift);
+        let across = up.at_least(1e-3);
+        let around = (sx / (sx * sx + across * across).root()).arc() + self.time * 0.05;
+        let height = sy.at_least(-1.0).at_most(1.0).arc();
+        let mut skin = if ball.bands { self.bands(around, height) } else { self.land(around, height) };
+        let facing = x * light.0 + y * light.1 + up * light.2;
+        let lit = facing.smooth(-0.12, 1.0) * 1.9 + 0.004;
+        // Air brightens the lit edge.
+        let thin = -up + 1.0;
+        let edge = thin * thin * thin * facing.smooth(-0.2, 0.7) * 0.9;
+        for (lane, colour) in skin.iter_mut().enumerate() {
+            *colour = *colour * lit.0[lane] + ball.air * edge.0[lane];
+        }
+        skin
+    }
+
+    /// Bands of cloud.
+    #[inline(always)]
+    fn bands(&self, around: Lanes, height: Lanes) -> [Rgb; LANES] {
+        let (noise, colours, offset) = (&self.space.noise, &self.ball.colours, self.ball.offset);
+        let swirl = noise.layers(around * 3.0 + offset, height * 9.0, 5) - 0.5;
+        let fine = noise.layers(around * 7.0 + offset, height * 30.0 + swirl * 6.0, 4) - 0.5;
+        let band = noise.layers(Lanes::of(offset), (height + swirl * 0.10) * 7.0 + 30.0, 3) + fine * 0.22;
+        let (first, second, third) = (band.smooth(0.30, 0.55), band.smooth(0.52, 0.72), band.smooth(0.36, 0.24) * 0.7);
+        let mut skin = [Rgb::BLACK; LANES];
+        for (lane, colour) in skin.iter_mut().enumerate() {
+            let base = colours[1].mix(colours[0], first.0[lane]);
+            *colour = base.mix(colours[2], second.0[lane]).mix(colours[3], third.0[lane]);
+        }
+        skin
+    }
+
+    /// Land, seas and clouds.
+    #[inline(always)]
+    fn land(&self, around: Lanes, height: Lanes) -> [Rgb; LANES] {
+        let (noise, colours, offset) = (&self.space.noise, &self.ball.colours, self.ball.offset);
+        // Bent, so that coasts do not follow the noise's own lattice.
+        let bend = noise.layers(around * 3.1 + offset, height * 3.1 + 33.0, 4) - 0.5;
+        let land = noise.layers(around * 2.2 + bend * 1.6 + offset, height * 2.2 - bend * 1.2 + 9.0, 7);
+        let fine = noise.layers(around * 5.0 + bend * 5.0 + offset, height * 5.0 + bend * 3.0, 6);
+        let cloud_across = around * 3.4 + bend * 3.0 + (offset + self.time * 0.02);
+        let cloud = noise.layers(cloud_across, height * 6.0 + bend * 2.0 + 60.0, 6);
+        let (ground, coast, cloud) = (fine.smooth(0.38, 0.66), land.smooth(0.50, 0.54), cloud.smooth(0.52, 0.74) * 0.85);
+        let mut skin = [Rgb::BLACK; LANES];
+        for (lane, colour) in skin.iter_mut().enumerate() {
+            let dry = colours[1].mix(colours[2], ground.0[lane]);
+            *colour = colours[0].mix(dry, coast.0[lane]).mix(colours[3], cloud.0[lane]);
+        }
+        skin
     }
 }
 

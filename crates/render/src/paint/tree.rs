@@ -1,10 +1,13 @@
 //! Trees: where they stand, and how one looks.
 
 use super::canvas::Canvas;
+use super::country::Country;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
-use super::terrain::{Country, Eye, Terrain};
+use super::terrain::Terrain;
+use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
+use crate::lanes;
 use crate::prompt::Chance;
 use crate::scene::{Ground, Scene};
 
@@ -108,14 +111,14 @@ impl Wood {
             let half = if tree.round {
                 let around = ((part - 0.42) / 0.46).clamp(-1.0, 1.0);
                 let crown =
-                    radius * (1.0 - around * around).sqrt() * (0.86 + 0.14 * (part * 23.0 + tree.phase * 9.0).sin());
+                    radius * (1.0 - around * around).sqrt() * (0.86 + 0.14 * lanes::sin(part * 23.0 + tree.phase * 9.0));
                 crown.max(if part > 0.8 { radius * 0.10 } else { 0.0 })
             } else if part > 0.94 {
                 radius * 0.14
             } else {
-                radius * (0.04 + 0.96 * part.powf(0.85)) * (0.62 + 0.38 * tier)
+                radius * (0.04 + 0.96 * (0.25 * part.sqrt() + 0.75 * part)) * (0.62 + 0.38 * tier)
             };
-            let middle = x + (part * 17.0 + tree.phase * 40.0).sin() * radius * 0.05;
+            let middle = x + lanes::sin(part * 17.0 + tree.phase * 40.0) * radius * 0.05;
             let from = (middle - half - 1.0).max(0.0) as usize;
             for column in from..((middle + half + 2.0).max(0.0) as usize).min(canvas.width) {
                 let side = column as f32 + 0.5 - middle;

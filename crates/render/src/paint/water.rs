@@ -3,16 +3,18 @@
 use super::canvas::{BAND, Canvas};
 use super::light::Light;
 use super::sky::{Sky, View};
-use super::terrain::Eye;
+use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
+use crate::lanes::{LANES, Lanes, Real};
 use crate::noise::Noise;
 use crate::pool::Halt;
+use crate::simd;
 
 /// Waves of one height together: how many a unit, weight, and units a second towards the eye.
 const WAVES: [(f32, f32, f32); 3] = [(0.055, 0.55, 0.32), (0.17, 0.75, -0.55), (0.52, 0.62, 0.95)];
-/// Gusts are wide: they are computed once per 4 pixels of a row.
-const GUST_CELL: usize = 4;
+/// Gusts, and waves across the view, are wide: they are computed once per 4 pixels of a row.
+const CELL: usize = 4;
 
 /// The water of one film.
 pub(super) struct Water {
@@ -39,94 +41,167 @@ pub(super) struct Surface<'a> {
 
 /// What all water of one row shares.
 struct Row {
+    /// Slope down to the water, and how far away it is.
     down: f32,
     far: f32,
     deep: Rgb,
     time: f32,
-    waves: ([(f32, f32, f32); WAVES.len()], f32),
+    /// The waves that can be drawn this far away, scale, weight and way of each; and the share of those that cannot.
+    waves: [(f32, f32, f32); WAVES.len()],
+    lost: f32,
+    /// Share of the view that is haze and fog.
+    air: f32,
 }
 
 impl Surface<'_> {
     /// Draws water where `cover` says there is some.
     pub(super) fn draw(&self, canvas: &mut Canvas, cover: &[f32], time: f32, halt: &Halt) -> Result<(), Error> {
-        let View { focal, horizon, .. } = self.view;
         let deep = self.water.deep.tint(self.light.ambient + self.light.sun * 0.35) + self.light.sky[3] * 0.02;
         let airs = self.sky.hazes(&self.view, canvas.width);
-        let mut gusts = vec![0.0; canvas.width.div_ceil(GUST_CELL) + 1];
-        let first = (horizon.max(0.0)) as usize;
+        let cells = (canvas.width.div_ceil(CELL) + 1).next_multiple_of(LANES);
+        let mut bends = [vec![0.0; cells], vec![0.0; cells], vec![0.0; cells]];
+        let first = (self.view.horizon.max(0.0)) as usize;
         for y in first..canvas.height {
             if y % BAND == 0 {
                 halt.check()?;
             }
-            let cover = &cover[y * canvas.width..][..canvas.width];
-            if cover.iter().all(|part| *part <= 0.0) {
+            let line = y * canvas.width..(y + 1) * canvas.width;
+            if cover[line.clone()].iter().all(|part| *part <= 0.0) {
                 continue;
             }
-            let down = ((y as f32 + 0.5 - horizon) / focal).max(0.0008);
-            let far = (self.eye.y / down).min(6_000.0);
-            let haze = (1.0 - (-far / self.light.haze).exp()) * 0.85;
-            let fog = self.light.fog * (1.0 - (-far / 700.0).exp()) * 0.75;
-            let row = Row { down, far, deep, time, waves: self.waves(far) };
-            for (cell, gust) in gusts.iter_mut().enumerate() {
-                *gust = self.gust(self.view.across((cell * GUST_CELL) as f32), far, time);
-            }
-            for x in 0..canvas.width {
-                let part = cover[x].min(1.0);
-                if part <= 0.0 {
-                    continue;
-                }
-                let (cell, between) = (x / GUST_CELL, (x % GUST_CELL) as f32 / GUST_CELL as f32);
-                let gust = gusts[cell] + (gusts[cell + 1] - gusts[cell]) * between;
-                let colour = self.colour(&row, self.view.across(x as f32), gust);
-                let at = y * canvas.width + x;
-                let colour = colour.mix(airs[x], haze).mix(airs[x], fog);
-                canvas.pixels[at] = canvas.pixels[at].mix(colour, part);
-                canvas.depth[at] = far;
-            }
+            let row = self.row(y, deep, time);
+            simd::run(Bend { surface: self, row: &row, bends: &mut bends });
+            canvas.depth[line.clone()].iter_mut().zip(&cover[line.clone()]).for_each(|(depth, part)| {
+                *depth = if *part > 0.0 { row.far } else { *depth };
+            });
+            simd::run(Mirror {
+                surface: self,
+                row: &row,
+                bends: &bends,
+                cover: &cover[line.clone()],
+                airs: &airs,
+                pixels: &mut canvas.pixels[line],
+            });
         }
         Ok(())
     }
 
-    /// The waves that can be drawn this far away: scale, weight and way of each; and the share of those that cannot.
-    fn waves(&self, far: f32) -> ([(f32, f32, f32); WAVES.len()], f32) {
+    fn row(&self, y: usize, deep: Rgb, time: f32) -> Row {
+        let down = ((y as f32 + 0.5 - self.view.horizon) / self.view.focal).max(0.0008);
+        let far = (self.eye.y / down).min(6_000.0);
+        let haze = (1.0 - (-far / self.light.haze).exp()) * 0.85;
+        let fog = self.light.fog * (1.0 - (-far / 700.0).exp()) * 0.75;
         // A wave narrower than two pixels in depth is only shimmer; it goes into blur.
         let depth_pixel = far * far / (self.eye.y.max(1.0) * self.view.focal);
         let seen = |scale: f32| smooth(0.9, 0.2, depth_pixel * scale);
-        let lost = WAVES.iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum();
-        (WAVES.map(|(scale, weight, way)| (scale, weight * seen(scale), way)), lost)
+        Row {
+            down,
+            far,
+            deep,
+            time,
+            waves: WAVES.map(|(scale, weight, way)| (scale, weight * seen(scale), way)),
+            lost: WAVES.iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum(),
+            air: 1.0 - (1.0 - haze) * (1.0 - fog),
+        }
     }
+}
 
-    /// Patches of rougher and stiller water.
-    fn gust(&self, across: f32, far: f32, time: f32) -> f32 {
-        let (x, z) = (self.eye.x + across * far, self.eye.z + far);
-        0.35 + 1.3 * smooth(0.35, 0.7, self.water.noise.layers(x * 0.006 + time * 0.02, z * 0.011, 3))
-    }
+/// How rough the water is, and how it leans to the right and away, at the cells of one row.
+struct Bend<'a> {
+    surface: &'a Surface<'a>,
+    row: &'a Row,
+    bends: &'a mut [Vec<f32>; 3],
+}
 
-    fn colour(&self, row: &Row, across: f32, gust: f32) -> Rgb {
-        let (x, z) = (self.eye.x + across * row.far, self.eye.z + row.far);
-        let time = row.time * self.water.speed;
-        let (mut right, mut away) = (0.0, 0.0);
-        for (scale, weight, way) in row.waves.0 {
-            if weight > 0.0 {
-                // Longer across than along the view, as waves that come towards the eye.
-                let (_, a, b) = self.water.noise.sloped(x * scale * 0.55 + time * way * 0.25, z * scale + time * way);
-                right += a * weight;
-                away += b * weight;
+impl simd::Kernel for Bend<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (surface, row) = (self.surface, self.row);
+        let (water, eye, view) = (surface.water, surface.eye, surface.view);
+        let (time, z) = (row.time * water.speed, Lanes::of(eye.z + row.far));
+        let [rough, right, away] = self.bends;
+        let outs = right.chunks_exact_mut(LANES).zip(away.chunks_exact_mut(LANES));
+        for (group, (rough, (right, away))) in rough.chunks_exact_mut(LANES).zip(outs).enumerate() {
+            let across = Lanes::counting(view.across((group * LANES * CELL) as f32), CELL as f32 / view.focal);
+            let x = across * row.far + eye.x;
+            // Patches of rougher and stiller water.
+            let gust = water.noise.layers(x * 0.006 + row.time * 0.02, z * 0.011, 3).smooth(0.35, 0.7);
+            let roughness = (gust * 1.3 + 0.35) * water.rough;
+            let (mut aside, mut along) = (Lanes::of(0.0), Lanes::of(0.0));
+            for (scale, weight, way) in row.waves {
+                if weight > 0.0 {
+                    // Longer across than along the view, as waves that come towards the eye.
+                    let (wide, deep) = (x * (scale * 0.55) + time * way * 0.25, z * scale + time * way);
+                    let (_, a, b) = water.noise.sloped(wide, deep);
+                    (aside, along) = (aside + a * weight, along + b * weight);
+                }
             }
+            rough.copy_from_slice(&roughness.0);
+            right.copy_from_slice(&(aside * roughness).0);
+            away.copy_from_slice(&(along * roughness).0);
         }
-        let rough = self.water.rough * gust;
-        let (right, away) = (right * rough, away * rough);
-        let up = (row.down + away * 2.0).abs();
-        let blur = rough * (0.35 + row.waves.1) * 1.1;
-        let view = &self.mirror_view;
-        let column = (across + right * 0.5 - view.pan) * view.focal + view.centre;
-        let mut seen = Rgb::BLACK;
-        for (shift, weight) in [(-1.0, 0.25), (0.0, 0.5), (1.0, 0.25)] {
-            let row = view.horizon - (up + shift * blur).abs() * view.focal;
-            seen += self.mirror.sample(column, row) * weight;
+    }
+}
+
+/// What the water of one row shows of the country above it.
+struct Mirror<'a> {
+    surface: &'a Surface<'a>,
+    row: &'a Row,
+    bends: &'a [Vec<f32>; 3],
+    cover: &'a [f32],
+    airs: &'a [Rgb],
+    pixels: &'a mut [Rgb],
+}
+
+impl simd::Kernel for Mirror<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (row, mirror, view) = (self.row, self.surface.mirror, &self.surface.mirror_view);
+        let [roughs, rights, aways] = self.bends;
+        let lines = self.pixels.iter_mut().zip(self.cover).zip(self.airs);
+        for (x, ((pixel, &cover), &air)) in lines.enumerate() {
+            if cover <= 0.0 {
+                continue;
+            }
+            let (cell, part) = (x / CELL, (x % CELL) as f32 * (1.0 / CELL as f32));
+            let bend = |line: &[f32]| line[cell] + (line[cell + 1] - line[cell]) * part;
+            let (rough, right, away) = (bend(roughs), bend(rights), bend(aways));
+            let across = self.surface.view.across(x as f32);
+            let up = (row.down + away * 2.0).abs();
+            let blur = rough * (0.35 + row.lost) * 1.1;
+            let column = Place::of((across + right * 0.5 - view.pan) * view.focal + view.centre, mirror.width);
+            let mut seen = Rgb::BLACK;
+            for (up, weight) in [(up - blur, 0.25), (up, 0.5), (up + blur, 0.25)] {
+                let line = Place::of(view.horizon - up.abs() * view.focal, mirror.height);
+                let upper = column.mix(&mirror.pixels[line.at * mirror.width..][..mirror.width]);
+                let lower = column.mix(&mirror.pixels[line.next * mirror.width..][..mirror.width]);
+                seen += upper.mix(lower, line.part) * weight;
+            }
+            let facing = (row.down + away).clamp(0.0, 1.0);
+            let still = (1.0 - facing) * (1.0 - facing);
+            let colour = row.deep.mix(seen, 0.10 + 0.86 * still * still).mix(air, row.air);
+            *pixel = pixel.mix(colour, cover.min(1.0));
         }
-        let facing = (row.down + away).clamp(0.0, 1.0);
-        let still = (1.0 - facing) * (1.0 - facing);
-        row.deep.mix(seen, 0.10 + 0.86 * still * still)
+    }
+}
+
+/// Between two rows or columns of a sheet; its edge goes on beyond it.
+struct Place {
+    at: usize,
+    next: usize,
+    part: f32,
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(at: f32, length: usize) -> Self {
+        let at = at.clamp(0.0, (length - 1) as f32);
+        let before = at as i32 as usize;
+        Self { at: before, next: (before + 1).min(length - 1), part: at - before as f32 }
+    }
+
+    #[inline(always)]
+    fn mix(&self, line: &[Rgb]) -> Rgb {
+        line[self.at].mix(line[self.next], self.part)
     }
 }
