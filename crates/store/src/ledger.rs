@@ -222,7 +222,7 @@ impl Ledger {
         self.transact(move |connection| dues::due(connection, &endpoint, now, limit)).await
     }
 
-    /// `endpoint` took the event at `sequence`.
+    /// `endpoint` took the event at `sequence`. Answers whether it is still to hear of the generation.
     ///
     /// # Errors
     /// As above.
@@ -231,7 +231,7 @@ impl Ledger {
         endpoint: &str,
         generation: &GenerationId,
         sequence: Sequence,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (endpoint, generation) = (endpoint.to_owned(), generation.clone());
         self.transact(move |connection| dues::advance(connection, &endpoint, &generation, sequence)).await
     }

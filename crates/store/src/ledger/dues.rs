@@ -80,14 +80,14 @@ pub(super) fn advance(
     endpoint: &str,
     generation: &GenerationId,
     sent: Sequence,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
             "UPDATE due SET sent = max(sent, ?3), failures = 0, failing_since = NULL, next_at = 0
              WHERE endpoint = ?1 AND generation = ?2",
         )?
         .execute(params![endpoint, generation.as_str(), integer(sent.0)])
-        .map(drop)
+        .map(|updated| updated > 0)
 }
 
 pub(super) fn settle(
