@@ -236,7 +236,7 @@ impl Ledger {
         self.transact(move |connection| dues::advance(connection, &endpoint, &generation, sequence)).await
     }
 
-    /// Nothing up to `sequence` is left to be sent. Answers whether that was all: if not, the log has more.
+    /// Nothing up to `sequence` is left to be sent. Answers up to where something is, or `None` when that was all.
     ///
     /// # Errors
     /// As above.
@@ -245,7 +245,7 @@ impl Ledger {
         endpoint: &str,
         generation: &GenerationId,
         sequence: Sequence,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Sequence>, StoreError> {
         let (endpoint, generation) = (endpoint.to_owned(), generation.clone());
         self.transact(move |connection| dues::settle(connection, &endpoint, &generation, sequence)).await
     }

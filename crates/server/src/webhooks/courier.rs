@@ -124,15 +124,14 @@ impl Bag {
         &self.endpoint.config.name
     }
 
-    /// Sends what is due of one generation, in order, until all of it was taken or one message was not.
+    /// Sends what is due of one generation, in order, until all of it was taken or one message was not. What lies beyond
+    /// the target was not yet found by the collector, who would find it again after it was sent.
     async fn serve(&self, due: Due) -> Result<(), StoreError> {
-        let Due { generation, sent, target, mut failures, .. } = due;
+        let Due { generation, sent, mut target, mut failures, .. } = due;
         let mut after = sent;
         loop {
             let page = self.store.events_after(&generation, after, PAGE).await?;
-            // Nothing more is in the log, whatever was expected: the generation was deleted, or the log is older.
-            let end = if page.is_empty() { target.max(after) } else { after };
-            for stored in &page {
+            for stored in page.iter().filter(|stored| stored.event.sequence <= target) {
                 let event = &stored.event;
                 if self.endpoint.config.wants(&event.tenant_id, event.kind) {
                     if !self.send(event, failures).await? {
@@ -142,8 +141,11 @@ impl Bag {
                 }
                 after = event.sequence;
             }
-            if self.ledger.settle(self.name(), &generation, end.max(after)).await? {
-                return Ok(());
+            // With an empty page nothing more is in the log, whatever was expected: the generation was deleted.
+            let sent = if page.is_empty() { target.max(after) } else { after };
+            match self.ledger.settle(self.name(), &generation, sent).await? {
+                Some(further) => target = further,
+                None => return Ok(()),
             }
         }
     }

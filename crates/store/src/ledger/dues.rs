@@ -95,18 +95,17 @@ pub(super) fn settle(
     endpoint: &str,
     generation: &GenerationId,
     sent: Sequence,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Option<Sequence>> {
     connection
         .prepare_cached("UPDATE due SET sent = max(sent, ?3) WHERE endpoint = ?1 AND generation = ?2")?
         .execute(params![endpoint, generation.as_str(), integer(sent.0)])?;
     connection
         .prepare_cached("DELETE FROM due WHERE endpoint = ?1 AND generation = ?2 AND sent >= target")?
         .execute(params![endpoint, generation.as_str()])?;
-    let left = connection
-        .prepare_cached("SELECT 1 FROM due WHERE endpoint = ?1 AND generation = ?2")?
-        .query_row(params![endpoint, generation.as_str()], |_| Ok(()))
-        .optional()?;
-    Ok(left.is_none())
+    connection
+        .prepare_cached("SELECT target FROM due WHERE endpoint = ?1 AND generation = ?2")?
+        .query_row(params![endpoint, generation.as_str()], |row| sequence(row, 0))
+        .optional()
 }
 
 pub(super) fn postpone(

@@ -47,8 +47,8 @@ async fn what_was_found_is_due_until_it_is_settled_and_survives_a_restart() {
     assert_eq!(due(&ledger, "orders", NOW).await, [("gen_a".into(), 3, 7, 0)]);
     // More is found while the last is being sent: it is not lost with the row.
     ledger.collect(LogPosition(25), vec![found("orders", "a", 9)]).await.unwrap();
-    assert_eq!(ledger.settle("orders", &a, Sequence(7)).await, Ok(false));
-    assert_eq!(ledger.settle("orders", &a, Sequence(9)).await, Ok(true));
+    assert_eq!(ledger.settle("orders", &a, Sequence(7)).await, Ok(Some(Sequence(9))));
+    assert_eq!(ledger.settle("orders", &a, Sequence(9)).await, Ok(None));
     assert_eq!(due(&ledger, "orders", NOW).await, []);
     assert_eq!(due(&ledger, "mail", NOW).await, [("gen_a".into(), 6, 7, 0)], "endpoints are apart");
 }
