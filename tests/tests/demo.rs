@@ -92,7 +92,7 @@ async fn a_machine_without_a_browser_runs_the_demo_all_the_same() -> Result<()> 
     let (_, address) = demo.banner().await?;
     let warning = timeout(PATIENCE, demo.warned.next_line()).await.context("no warning")??.unwrap_or_default();
     assert!(warning.starts_with("warning: no browser opened: ") && warning.contains(&address), "{warning}");
-    let alive = reqwest::get(format!("{address}/livez")).await?;
+    let alive = rushes_tests::client().get(format!("{address}/livez")).send().await?;
     assert_eq!(alive.status(), 200);
     assert!(demo.process.try_wait()?.is_none(), "the demo ended");
     Ok(())

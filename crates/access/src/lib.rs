@@ -15,6 +15,7 @@ pub mod origin;
 pub mod rights;
 pub mod secret;
 pub mod token;
+pub mod webhook;
 
 pub use identity::{Door, Identity, Role, Scope, UnknownRole};
 pub use link::Links;

@@ -5,6 +5,7 @@
 //! config/value.rs     how a value is read from text and written back
 //! config/file.rs      rushes.toml with line numbers
 //! config/pipeline.rs  [[pipeline]] tables
+//! config/webhook.rs   [[webhook]] tables
 //! config/check.rs     what `serve` wants before it starts
 //! config/page.rs      `config print` and the reference page
 //! ```
@@ -18,6 +19,7 @@ mod page;
 mod pipeline;
 mod setting;
 mod value;
+mod webhook;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +36,7 @@ pub use check::{Mode, Warning};
 pub use page::reference_page;
 pub use setting::{SETTINGS, Setting};
 pub use value::{LogFormat, Network};
+pub use webhook::Webhook;
 
 /// Read when no other file is named and it exists.
 pub const FILE_DEFAULT: &str = "rushes.toml";
@@ -73,8 +76,12 @@ pub struct Config {
     pub external_stall: Duration,
     /// A stopping server waits so long for its connections.
     pub drain: Duration,
+    /// Networks that webhooks may call although they are not public.
+    pub webhooks_allow: Vec<Network>,
     /// `[[pipeline]]` tables, in the order of the file.
     pub pipelines: Vec<Pipeline>,
+    /// `[[webhook]]` tables, in the order of the file.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Pages that may talk to the server, as written and as read.
@@ -150,7 +157,9 @@ impl Config {
             },
             external_stall: Duration::from_millis(limits::EXTERNAL_STALL_MS),
             drain: Duration::from_secs(10),
+            webhooks_allow: Vec::new(),
             pipelines: Vec::new(),
+            webhooks: Vec::new(),
         }
     }
 }
@@ -268,6 +277,7 @@ impl Loaded {
         found.sort_by_key(|(line, _)| *line);
         problems.extend(found.into_iter().map(|(_, problem)| problem));
         self.config.pipelines = contents.pipelines;
+        self.config.webhooks = contents.webhooks;
     }
 
     fn read_environment(&mut self, environment: &[(String, String)], problems: &mut Vec<String>) {

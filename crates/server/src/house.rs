@@ -33,6 +33,7 @@ use crate::{
     retention::Sweeper,
     studio::Studio,
     surface::{Parts, Surface, no_such_method, no_such_path},
+    webhooks::{self, WebhookError, Webhooks},
 };
 
 /// Who a request without a token is in the demo.
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The database was opened and cannot be read.
     #[error("reading the leases of the last run")]
     Read(#[from] StoreError),
+    /// Webhooks cannot be sent.
+    #[error(transparent)]
+    Webhooks(#[from] WebhookError),
     /// A configured pipeline is refused.
     #[error("{0}")]
     Pipeline(Box<Problem>),
@@ -195,7 +199,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     metrics.watch(Box::new(Listeners(Arc::clone(&gateway))));
     metrics.watch(Box::new(Work(Arc::clone(&house.orchestrator))));
     house.start_sweeper(&metrics, &lifetimes);
-    let router = router(&house.surface(&doors, &metrics, &lifetimes), gateway, metrics);
+    let webhooks = house.start_webhooks(&metrics, &lifetimes).await?;
+    let router = router(&house.surface(&doors, &metrics, webhooks, &lifetimes), gateway, metrics);
     serve_on(listener, router, &lifetimes);
     let url = house.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     tracing::info!(%address, data = %config.data.display(), durability = ?config.durability, "listening");
@@ -263,7 +268,13 @@ impl House<'_> {
         })
     }
 
-    fn surface(&self, doors: &Arc<Doors>, metrics: &Arc<Metrics>, lifetimes: &Lifetimes) -> Surface {
+    fn surface(
+        &self,
+        doors: &Arc<Doors>,
+        metrics: &Arc<Metrics>,
+        webhooks: Arc<Webhooks>,
+        lifetimes: &Lifetimes,
+    ) -> Surface {
         Surface::new(Parts {
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
@@ -277,8 +288,28 @@ impl House<'_> {
             public_url: self.public_url.clone(),
             studio: self.studio(),
             guest: self.guest(),
+            webhooks,
             draining: lifetimes.ears_stop.clone(),
         })
+    }
+
+    async fn start_webhooks(
+        &self,
+        metrics: &Arc<Metrics>,
+        lifetimes: &Lifetimes,
+    ) -> Result<Arc<Webhooks>, WebhookError> {
+        let webhooks = Webhooks::start(webhooks::Options {
+            config: self.config,
+            store: Arc::clone(&self.store),
+            bus: &*self.bus,
+            encoder: Arc::new(Encoder::new(self.store.epoch(), self.links())),
+            now: clock::system(),
+            tracker: &lifetimes.hands,
+            stop: lifetimes.hands_stop.clone(),
+        })
+        .await?;
+        metrics.register(|registry| webhooks.counts().register(registry));
+        Ok(webhooks)
     }
 
     fn start_sweeper(&self, metrics: &Arc<Metrics>, lifetimes: &Lifetimes) {

@@ -6,6 +6,7 @@
 //! config.rs       rushes.toml, environment and flags
 //! blobs.rs        files on disk by their hash
 //! studio.rs       the page at `/`, part of the program
+//! webhooks.rs     endpoints that hear by HTTP of what happened
 //! ```
 //! Live transports are the gateway's, rules the engine's; nothing here decides what happens to a generation.
 
@@ -32,8 +33,10 @@ mod submit;
 mod surface;
 mod tokens;
 mod uploads;
+mod webhooks;
 
 pub use clock::{Now, now, system as system_clock};
 pub use config::{Config, ConfigError, Loaded, Mode, Sources};
 pub use house::{Options, Running, StartError, start};
 pub use log::start as start_log;
+pub use webhooks::WebhookError;

@@ -91,6 +91,11 @@ impl Metrics {
         self.registry.lock().register_collector(collector);
     }
 
+    /// Adds the metrics of a part that keeps its own.
+    pub(crate) fn register(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry.lock());
+    }
+
     /// Counts generations that retention removed.
     pub(crate) fn swept(&self, generations: usize) {
         self.swept.inc_by(generations as u64);
@@ -122,6 +127,10 @@ pub(crate) use work::Work;
 pub(crate) async fn scrape(State(surface): State<Surface>) -> Answer {
     let depths = surface.store.depth().await?;
     surface.metrics.queues(depths, (surface.now)());
+    let standings = surface.webhooks.standings().await?;
+    if !standings.is_empty() {
+        surface.webhooks.counts().stand(&standings, surface.store.log_head().await?);
+    }
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], surface.metrics.text()).into_response())
 }
 

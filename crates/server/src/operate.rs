@@ -80,7 +80,7 @@ pub(crate) struct QueueQuery {
     pool: Option<PoolName>,
 }
 
-fn operator(identity: &Identity) -> Answer<()> {
+pub(crate) fn operator(identity: &Identity) -> Answer<()> {
     if may(identity, Verb::Operate, None) { Ok(()) } else { Err(forbidden()) }
 }
 

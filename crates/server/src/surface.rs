@@ -26,6 +26,7 @@ use crate::{
     generations, metrics, operate,
     problem::{Answer, Failure},
     sign_in, spec, studio, submit, tokens, uploads,
+    webhooks::{self, Webhooks},
 };
 
 /// What all handlers share. Cheap to clone.
@@ -58,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) studio: studio::Studio,
     /// Who a request without a token is: somebody only in the demo.
     pub(crate) guest: Option<Identity>,
+    /// Endpoints that hear by HTTP of what happened.
+    pub(crate) webhooks: Arc<Webhooks>,
     /// Cancelled when the server begins to stop.
     pub(crate) draining: CancellationToken,
 }
@@ -131,6 +134,12 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/v1/queue/{id}", get(operate::place)),
         ("/v1/workers", get(operate::workers)),
         ("/v1/pipelines", get(operate::pipelines)),
+        ("/v1/webhooks", get(webhooks::operate::list)),
+        ("/v1/webhooks/{name}/enable", post(webhooks::operate::enable)),
+        ("/v1/webhooks/{name}/disable", post(webhooks::operate::disable)),
+        ("/v1/webhooks/{name}/dead-letters", get(webhooks::operate::dead_letters)),
+        ("/v1/webhooks/{name}/dead-letters/redrive", post(webhooks::operate::redrive)),
+        ("/v1/webhooks/{name}/dead-letters/purge", post(webhooks::operate::purge)),
         ("/livez", get(metrics::live)),
         ("/readyz", get(metrics::ready)),
         ("/metrics", get(metrics::scrape)),

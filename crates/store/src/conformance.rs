@@ -9,6 +9,7 @@ use crate::{OnCommit, Store, StoredEvent};
 mod commits;
 mod files;
 mod lists;
+mod log;
 mod queue;
 pub mod sample;
 
@@ -49,6 +50,9 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     lists::an_unknown_generation_is_nowhere(&*fresh().await).await;
     lists::lists_are_newest_first_and_pages_join(&*fresh().await).await;
     lists::filters_choose_what_is_listed_and_counted(&*fresh().await).await;
+
+    log::the_log_of_all_joins_in_the_order_of_commits(&*fresh().await).await;
+    log::a_place_in_the_log_is_never_given_twice(&*fresh().await).await;
 
     queue::a_lane_is_served_by_order_then_by_age(&*fresh().await).await;
     queue::tenants_take_turns_in_one_call_and_over_many(&*fresh().await).await;

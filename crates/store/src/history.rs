@@ -27,6 +27,20 @@ pub struct StoredEvent {
     pub fact: Vec<u8>,
 }
 
+/// A place in the log of all generations, in the order of commits. 0 is before the first event. Places of events that
+/// were deleted are never given again, so whoever stands at one misses nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogPosition(pub u64);
+
+/// An event with its place in the log of all generations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// Where it stands.
+    pub position: LogPosition,
+    /// What watchers see, `sequence` assigned.
+    pub event: Event,
+}
+
 /// A generation's latest state, enough to answer whether somebody may see it and what it looks like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latest {
@@ -112,6 +126,12 @@ pub trait History: Send + Sync {
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Events of all generations after `position`, in the order of commits, at most `limit`.
+    async fn log_after(&self, position: LogPosition, limit: usize) -> Result<Vec<Logged>, StoreError>;
+
+    /// The place of the newest event there ever was.
+    async fn log_head(&self) -> Result<LogPosition, StoreError>;
 
     /// The latest state; `None` for an unknown generation.
     async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError>;

@@ -7,13 +7,17 @@
 pub mod change;
 pub mod conformance;
 pub mod history;
+pub mod ledger;
 pub mod queue;
 pub mod sqlite;
 
 use async_trait::async_trait;
 
 pub use change::{Change, Charge, Claim, CommitError, Committed, NewEvent, Row};
-pub use history::{Artifact, Filter, History, Latest, ListPage, Listed, StoreError, StoredEvent, Upload};
+pub use history::{
+    Artifact, Filter, History, Latest, ListPage, Listed, LogPosition, Logged, StoreError, StoredEvent, Upload,
+};
+pub use ledger::Ledger;
 use protocol::{CommandId, GenerationId, PoolName, Sequence, Timestamp};
 pub use queue::{Lease, QueueEntry, Queued};
 

@@ -8,6 +8,7 @@ mod batch;
 mod epoch;
 mod files;
 mod lanes;
+mod log;
 mod open;
 mod read;
 mod readers;
@@ -22,10 +23,11 @@ use std::{fmt, path::PathBuf};
 use async_trait::async_trait;
 pub use open::OpenError;
 use protocol::{ArtifactName, CommandId, Epoch, FileId, GenerationId, PoolName, Sequence, Timestamp};
+pub(crate) use row::{bound, id, integer, sequence, time, whole};
 
 use crate::{
-    Artifact, Change, CommitError, Committed, Filter, History, Latest, Lease, ListPage, Listed, Loaded, OnCommit,
-    Queued, Store, StoreError, StoredEvent, Swept, Upload,
+    Artifact, Change, CommitError, Committed, Filter, History, Latest, Lease, ListPage, Listed, Loaded, LogPosition,
+    Logged, OnCommit, Queued, Store, StoreError, StoredEvent, Swept, Upload,
 };
 
 /// What a store needs from outside.
@@ -94,6 +96,14 @@ impl History for Sqlite {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let generation = generation.clone();
         self.readers.read(move |connection| read::events_after(connection, &generation, after, limit)).await
+    }
+
+    async fn log_after(&self, position: LogPosition, limit: usize) -> Result<Vec<Logged>, StoreError> {
+        self.readers.read(move |connection| log::after(connection, position, limit)).await
+    }
+
+    async fn log_head(&self) -> Result<LogPosition, StoreError> {
+        self.readers.read(log::head).await
     }
 
     async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError> {

@@ -67,6 +67,8 @@ impl Config {
             )),
             (Ok(_), _) => {}
         }
+        let unreadable = self.webhooks.iter().filter_map(|webhook| webhook.read_keys().err());
+        problems.extend(unreadable.flat_map(|error| error.problems));
         self.check_listen(mode, &mut problems, &mut warnings);
         if problems.is_empty() { Ok(warnings) } else { Err(ConfigError { problems }) }
     }

@@ -8,6 +8,7 @@ use toml::{Spanned, de::DeTable, de::DeValue};
 use super::{
     nearest, pipeline,
     setting::{SETTINGS, Setting, find},
+    webhook::{self, Webhook},
 };
 
 /// One known key.
@@ -24,6 +25,7 @@ pub(super) struct Entry {
 pub(super) struct Contents {
     pub(super) entries: Vec<Entry>,
     pub(super) pipelines: Vec<Pipeline>,
+    pub(super) webhooks: Vec<Webhook>,
     /// With the line of each.
     pub(super) problems: Vec<(usize, String)>,
 }
@@ -51,6 +53,8 @@ impl Reader<'_> {
             let section = format!("{key}.");
             if key == "pipeline" {
                 self.pipelines(value);
+            } else if key == "webhook" {
+                self.webhooks(value);
             } else if let (Some(setting), Some(text)) = (find(&key), scalar(value.get_ref())) {
                 let line = self.line(&value.span());
                 self.contents.entries.push(Entry { setting, text, line });
@@ -73,6 +77,25 @@ impl Reader<'_> {
         for table in tables {
             match pipeline::read(table.clone()) {
                 Ok(pipeline) => self.contents.pipelines.push(pipeline),
+                Err((span, problem)) => self.problem(Some(span.unwrap_or_else(|| table.span())), &problem),
+            }
+        }
+    }
+
+    fn webhooks(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(tables) = value.get_ref() else {
+            self.problem(Some(value.span()), "write webhooks as [[webhook]] tables");
+            return;
+        };
+        for table in tables {
+            match webhook::read(table.clone()) {
+                Ok(one) if self.contents.webhooks.iter().any(|other| other.name == one.name) => {
+                    self.problem(Some(table.span()), &format!("webhook {:?} stands twice: names are unique", one.name));
+                }
+                Ok(_) if self.contents.webhooks.len() == webhook::WEBHOOKS_MAX => {
+                    self.problem(Some(table.span()), &format!("at most {} webhooks", webhook::WEBHOOKS_MAX));
+                }
+                Ok(one) => self.contents.webhooks.push(one),
                 Err((span, problem)) => self.problem(Some(span.unwrap_or_else(|| table.span())), &problem),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Loaded, Mode, SETTINGS, Source, pipeline, setting::Setting};
+use super::{Config, Loaded, Mode, SETTINGS, Source, pipeline, setting::Setting, webhook};
 
 impl Loaded {
     /// The effective configuration as TOML, with where each value came from. Secrets are hidden.
@@ -25,6 +25,9 @@ impl Loaded {
         for pipeline in &self.config.pipelines {
             let stages: Vec<_> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
             let _ = write!(page, "\n# [[pipeline]] {}@{}: {}\n", pipeline.name, pipeline.version, stages.join(", "));
+        }
+        for webhook in &self.config.webhooks {
+            let _ = write!(page, "\n# [[webhook]] {} of tenant {}: {}\n", webhook.name, webhook.tenant, webhook.url);
         }
         page
     }
@@ -82,6 +85,15 @@ pub fn reference_page() -> String {
          have `pool` (default `gpu`), `weight` (1), `message`, `timeout` (`30m`), `stall` (`2m`), `retries` (3), `keep` \
          (false) and `expected` (`10s`). A version, once used, is never changed: raise `version`.\n\n```toml\n{}```\n",
         pipeline::EXAMPLE
+    );
+    let _ = write!(
+        page,
+        "\n## `[[webhook]]`\n\nEndpoints that are told of a tenant's generations by HTTP, only in the file; \
+         [webhooks](../webhooks.md) says what they get. An endpoint has a `name`, a `url` and a `secret` (or several while \
+         receivers change over, or a `secret_file` with one a line), and may have `tenant` (default `default`), `events` \
+         (default the three ends; `[\"*\"]` is all) and `retries`, the waits between tries (up to three days). An \
+         endpoint that is taken out of the file is forgotten with what it still had to get.\n\n```toml\n{}```\n",
+        webhook::EXAMPLE
     );
     page
 }

@@ -342,6 +342,19 @@ pub const SETTINGS: &[Setting] = &[
         },
         show: |config| Some(quoted(&shown(config.lease.after_close))),
     },
+    Setting {
+        key: "webhooks.allow",
+        takes: "a list of addresses or networks",
+        doc: "Networks that webhooks may call although they are private, loopback or link-local, and the only ones they call in plain text. Without an entry, webhooks go to public addresses by https.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.webhooks_allow = list(text).map(network).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+        show: |config| Some(quoted_list(&config.webhooks_allow)),
+    },
 ];
 
 fn path(text: &str) -> Result<PathBuf, String> {

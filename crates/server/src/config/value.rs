@@ -28,6 +28,29 @@ impl fmt::Display for Network {
     }
 }
 
+impl Network {
+    /// Is `address` one of it? An IPv4 address written as IPv6 counts as what it is.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = u32::from(self.bits);
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) if self.address.is_ipv4() => {
+                let differ = u32::from(ours) ^ u32::from(theirs);
+                differ.checked_shr(32 - bits).unwrap_or(0) == 0
+            }
+            (_, theirs) if self.address.is_ipv6() => {
+                let wide = |address: IpAddr| match address {
+                    IpAddr::V4(four) => four.to_ipv6_mapped().to_bits(),
+                    IpAddr::V6(six) => six.to_bits(),
+                };
+                let differ = wide(self.address) ^ wide(theirs);
+                differ.checked_shr(128 - bits).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
 pub(super) fn network(text: &str) -> Result<Network, String> {
     let rule = "write addresses or networks such as 10.0.0.7 or 10.0.0.0/8";
     let (address, bits) = match text.split_once('/') {
@@ -153,6 +176,33 @@ mod tests {
         }
         for bad in ["", "GiB", "4GB", "-1", "99999999999GiB"] {
             assert!(bytes_within(bad, 0, u64::MAX).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_network_contains_the_addresses_that_share_its_bits() {
+        let inside = |of: &str, address: &str| network(of).unwrap().contains(address.parse().unwrap());
+        for (of, address) in [
+            ("10.0.0.0/8", "10.255.0.1"),
+            ("10.0.0.0/8", "::ffff:10.1.2.3"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("0.0.0.0/0", "203.0.113.9"),
+            ("fd00::/8", "fdab::1"),
+            ("::1", "::1"),
+            ("::/0", "2001:db8::1"),
+            ("::ffff:10.0.0.0/104", "10.9.9.9"),
+        ] {
+            assert!(inside(of, address), "{address} is in {of}");
+        }
+        for (of, address) in [
+            ("10.0.0.0/8", "11.0.0.0"),
+            ("10.0.0.7", "10.0.0.6"),
+            ("10.0.0.0/8", "fd00::1"),
+            ("fd00::/8", "fe00::1"),
+            ("::1", "::2"),
+            ("0.0.0.0/0", "::1"),
+        ] {
+            assert!(!inside(of, address), "{address} is not in {of}");
         }
     }
 

@@ -53,13 +53,19 @@ impl Answer {
 
 /// The configuration of `flags`, with a data folder below `folder`.
 pub(crate) fn config(folder: &Path, mode: Mode, flags: &[(&str, &str)]) -> Config {
+    config_of(folder, mode, "", flags)
+}
+
+/// The same, over what `file` says.
+pub(crate) fn config_of(folder: &Path, mode: Mode, file: &str, flags: &[(&str, &str)]) -> Config {
     let data = folder.join("data");
     let mut all = vec![("listen".to_owned(), "0".to_owned()), ("data".to_owned(), data.to_str().unwrap().to_owned())];
     if mode == Mode::Serve {
         all.push(("secret".to_owned(), SECRET.to_owned()));
     }
     all.extend(flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Loaded::read(&Sources { flags: all, ..Sources::default() }, mode).unwrap().config
+    let file = Some(("rushes.toml".into(), file.to_owned()));
+    Loaded::read(&Sources { file, flags: all, ..Sources::default() }, mode).unwrap().config
 }
 
 pub(crate) async fn start(config: Config, mode: Mode) -> Result<Running, StartError> {
@@ -73,6 +79,12 @@ impl Bed {
 
     pub(crate) async fn with(flags: &[(&str, &str)]) -> Self {
         Self::in_folder(Arc::new(tempfile::tempdir().unwrap()), Mode::Serve, flags).await
+    }
+
+    /// A server with a configuration file.
+    pub(crate) async fn with_file(folder: Arc<TempDir>, file: &str, flags: &[(&str, &str)]) -> Self {
+        let server = start(config_of(folder.path(), Mode::Serve, file, flags), Mode::Serve).await.unwrap();
+        Self { server, folder, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
     pub(crate) async fn in_folder(folder: Arc<TempDir>, mode: Mode, flags: &[(&str, &str)]) -> Self {

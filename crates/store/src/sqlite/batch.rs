@@ -6,7 +6,7 @@ use protocol::{GenerationId, PoolName, Sequence, TenantId, Timestamp, id::uuid_v
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    lanes,
+    lanes, log,
     row::{encode_body, integer, is_full, sequence, time},
 };
 use crate::{Change, Charge, Claim, CommitError, Committed, QueueEntry, Row};
@@ -192,13 +192,16 @@ fn holder(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Com
 
 fn append(connection: &Connection, id: i64, head: Sequence, prepared: &Prepared) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO event(generation, sequence, command, ordinal, at, body, fact) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO event(position, generation, sequence, command, ordinal, at, body, fact)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     let command = prepared.change.command.as_str();
+    let end = log::head(connection)?.0;
     for ((new, body), ordinal) in prepared.change.events.iter().zip(&prepared.bodies).zip(0_u64..) {
         let sequence = integer(head.0 + 1 + ordinal);
         let at = integer(new.event.timestamp.0);
-        insert.execute(params![id, sequence, command, integer(ordinal), at, body, new.fact])?;
+        let position = integer(end + 1 + ordinal);
+        insert.execute(params![position, id, sequence, command, integer(ordinal), at, body, new.fact])?;
     }
     Ok(())
 }

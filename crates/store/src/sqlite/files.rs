@@ -8,7 +8,7 @@ use protocol::{GenerationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    batch,
+    batch, log,
     row::{bound, id, integer},
     writer::Desk,
 };
@@ -140,6 +140,7 @@ const BLOBS_TOLD_MAX: usize = 1_024;
 fn remove(desk: &Desk, key: i64, generation: &GenerationId) -> rusqlite::Result<Vec<String>> {
     let connection = &desk.connection;
     desk.lanes.lock().forget(generation);
+    log::keep_head(connection)?;
     let blobs = remove_artifacts(connection, key)?;
     for statement in [
         "DELETE FROM claim WHERE generation = ?1",

@@ -158,7 +158,7 @@ pub(super) fn lease(row: &SqlRow<'_>, first: usize, generation: &GenerationId) -
 }
 
 /// An id from a text column.
-pub(super) fn id<T>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<T>
+pub(crate) fn id<T>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr<Err = protocol::InvalidId>,
 {
@@ -167,28 +167,28 @@ where
 }
 
 /// A sequence from an integer column.
-pub(super) fn sequence(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Sequence> {
+pub(crate) fn sequence(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Sequence> {
     whole(row, column).map(Sequence)
 }
 
 /// A time from an integer column.
-pub(super) fn time(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(crate) fn time(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     whole(row, column).map(Timestamp)
 }
 
 /// A number that is never below zero from an integer column.
-pub(super) fn whole(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn whole(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 /// A number for an integer column. What no column holds (292 million years of milliseconds) becomes the largest it can.
-pub(super) fn integer(number: u64) -> i64 {
+pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A bound for `LIMIT`.
-pub(super) fn bound(limit: usize) -> i64 {
+pub(crate) fn bound(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
