@@ -79,7 +79,11 @@ fn world(name: &str, prompt: &str) -> anyhow::Result<()> {
     };
     let (few, many) = (draw(8.0 / 24.0)?, draw(3.0)?);
     let each = (many - few) / 32.0;
-    println!("{name:>8}  set-up {:6.1} ms  picture {each:6.2} ms  {:6.1} pictures a second", few - each * 5.0, 1e3 / each);
+    println!(
+        "{name:>8}  set-up {:6.1} ms  picture {each:6.2} ms  {:6.1} pictures a second",
+        few - each * 5.0,
+        1e3 / each
+    );
     Ok(())
 }
 
@@ -96,8 +100,13 @@ fn whole(watched: Option<PreviewDemand>, threads: usize) -> anyhow::Result<()> {
     let encoding = cost(|| encode(&request, &place, &mut eye).map(drop).context("the film"))?;
     let sum = drawing + between + scaling + encoding;
     let who = if watched.is_some() { "watched" } else { "nobody watching" };
-    print!("{threads} threads, {who}: drawing {drawing:.0} ms, interpolating {between:.0} ms, upscaling {scaling:.0} ms, ");
-    print!("encoding {encoding:.0} ms; {sum:.0} ms of processor, {:.0} ms of wall clock", start.elapsed().as_secs_f64() * 1e3);
+    print!(
+        "{threads} threads, {who}: drawing {drawing:.0} ms, interpolating {between:.0} ms, upscaling {scaling:.0} ms, "
+    );
+    print!(
+        "encoding {encoding:.0} ms; {sum:.0} ms of processor, {:.0} ms of wall clock",
+        start.elapsed().as_secs_f64() * 1e3
+    );
     println!("{}", eye.first.map_or_else(String::new, |first| format!("; first preview after {first:.0} ms")));
     Ok(())
 }

@@ -305,7 +305,8 @@ impl Smooth<'_> {
             let height = -(wave * 0.34 + fold * 0.035 + across * slant + (base - up));
             let rays = noise.layers(across * 16.0 + wave * 7.0 + shift, Lanes::of(slow * 1.4 + shift), 2);
             let rays = rays * rays * 1.1 + 0.45;
-            let patch = noise.value(across * 1.1 + (shift - slow * 1.2), Lanes::of(3.3 + slow * 0.8)).smooth(0.25, 0.62);
+            let patch =
+                noise.value(across * 1.1 + (shift - slow * 1.2), Lanes::of(3.3 + slow * 0.8)).smooth(0.25, 0.62);
             let tall = rays * 0.16 + 0.10;
             // Nothing below the edge: there it is zero.
             let body = (-height / tall).at_most(0.0).power_of_e() * height.smooth(0.0, 0.03);

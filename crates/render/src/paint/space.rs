@@ -247,7 +247,8 @@ impl simd::Kernel for Gas<'_> {
             let (first, last) = (hue.smooth(0.42, 0.66), hue.smooth(0.52, 0.36) * 0.8);
             let left = (-dust * 0.8 + 1.0) * (-thick * 0.4 + 1.0);
             clear.copy_from_slice(&left.0);
-            let (glow, white) = (thick * thick * 1.1 + band * 0.06 + 0.006, thick * thick * thick * thick * thick * 0.35);
+            let (glow, white) =
+                (thick * thick * 1.1 + band * 0.06 + 0.006, thick * thick * thick * thick * thick * 0.35);
             let shown = -dust * 0.75 + 1.0;
             for lane in 0..LANES {
                 let colour = gas[1].mix(gas[0], first.0[lane]).mix(gas[2], last.0[lane]);
@@ -343,7 +344,8 @@ impl Disc<'_> {
         let fine = noise.layers(around * 5.0 + bend * 5.0 + offset, height * 5.0 + bend * 3.0, 6);
         let cloud_across = around * 3.4 + bend * 3.0 + (offset + self.time * 0.02);
         let cloud = noise.layers(cloud_across, height * 6.0 + bend * 2.0 + 60.0, 6);
-        let (ground, coast, cloud) = (fine.smooth(0.38, 0.66), land.smooth(0.50, 0.54), cloud.smooth(0.52, 0.74) * 0.85);
+        let (ground, coast, cloud) =
+            (fine.smooth(0.38, 0.66), land.smooth(0.50, 0.54), cloud.smooth(0.52, 0.74) * 0.85);
         let mut skin = [Rgb::BLACK; LANES];
         for (lane, colour) in skin.iter_mut().enumerate() {
             let dry = colours[1].mix(colours[2], ground.0[lane]);

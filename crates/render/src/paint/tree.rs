@@ -110,8 +110,9 @@ impl Wood {
             let tier = 0.55 + ((part * tree.tiers + tree.phase).fract() - 0.55) * detail;
             let half = if tree.round {
                 let around = ((part - 0.42) / 0.46).clamp(-1.0, 1.0);
-                let crown =
-                    radius * (1.0 - around * around).sqrt() * (0.86 + 0.14 * lanes::sin(part * 23.0 + tree.phase * 9.0));
+                let crown = radius
+                    * (1.0 - around * around).sqrt()
+                    * (0.86 + 0.14 * lanes::sin(part * 23.0 + tree.phase * 9.0));
                 crown.max(if part > 0.8 { radius * 0.10 } else { 0.0 })
             } else if part > 0.94 {
                 radius * 0.14
