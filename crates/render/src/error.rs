@@ -23,10 +23,16 @@ pub enum Error {
     /// This build has no video encoder.
     #[error("this build has no video encoder: build with the cargo feature `h264`")]
     NoEncoder,
+    /// The encoder that was asked for is not on this machine; a retry here meets the same.
+    #[error("{what}: install it, or use the encoder openh264")]
+    Missing {
+        /// What is not there, in a few words.
+        what: String,
+    },
     /// An encoder refused its input. A mistake of ours or memory ran out; worth one retry.
     #[error("{encoder} encoder: {reason}")]
     Encoder {
-        /// `webp`, `h264` or `mp4`.
+        /// `webp`, `h264`, `mp4` or `ffmpeg`.
         encoder: &'static str,
         /// What it said.
         reason: String,

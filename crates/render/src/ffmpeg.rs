@@ -22,6 +22,8 @@ use crate::sink::Sink;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// 1 s from a closed pipe to the exit that explains it.
 const DEATH_PATIENCE: Duration = Duration::from_secs(1);
+/// 100 ms to read what it said before it ended: a cancellation may be waiting.
+const HEARING_PATIENCE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(20);
 /// 2 pictures between this thread and the pipe: one being written, one ready.
 const UNDER_WAY_MAX: usize = 2;
@@ -38,6 +40,8 @@ pub(crate) struct Process {
     taken: Receiver<()>,
     under_way: usize,
     said: Arc<Mutex<Vec<u8>>>,
+    /// Disconnects when all it said was heard.
+    heard: Receiver<()>,
     output: PathBuf,
     reaped: bool,
     patience: Duration,
@@ -52,19 +56,21 @@ impl Process {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|err| match err.kind() {
-            ErrorKind::NotFound => refuse("it is not installed: install it, or use the encoder openh264"),
+            ErrorKind::NotFound => missing(),
             _ => refuse(format!("it cannot be started: {err}")),
         })?;
         let (pipe, errors) = (child.stdin.take(), child.stderr.take());
         let (tx, rx) = mpsc::sync_channel(UNDER_WAY_MAX);
         let (word, taken) = mpsc::sync_channel(UNDER_WAY_MAX);
         let said = Arc::new(Mutex::new(Vec::new()));
+        let (all_heard, heard) = mpsc::sync_channel(1);
         let process = Self {
             child,
             pictures: Some(tx),
             taken,
             under_way: 0,
             said: Arc::clone(&said),
+            heard,
             output,
             reaped: false,
             patience: PATIENCE,
@@ -77,7 +83,11 @@ impl Process {
             feeding.spawn(move || feed(pipe, &rx, &word)).map_err(Error::Disk)?;
         }
         if let Some(errors) = errors {
-            hearing.spawn(move || hear(errors, &said)).map_err(Error::Disk)?;
+            let hear_all = move || {
+                hear(errors, &said);
+                drop(all_heard);
+            };
+            hearing.spawn(hear_all).map_err(Error::Disk)?;
         }
         Ok(process)
     }
@@ -143,8 +153,13 @@ impl Process {
     }
 
     fn refusal(&self, status: ExitStatus) -> Error {
+        // It is over, and its last words may still be in the pipe.
+        let _ = self.heard.recv_timeout(HEARING_PATIENCE);
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&said);
+        if let Some(line) = text.lines().find(|line| line.contains("Unknown encoder")) {
+            return Error::Missing { what: format!("the installed ffmpeg lacks an encoder ({})", line.trim()) };
+        }
         match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
             Some(line) => refuse(format!("it ended with {status}: {line}")),
             None => refuse(format!("it ended with {status} and said nothing")),
@@ -196,6 +211,18 @@ impl Drop for Process {
         // A film cut short is of use to nobody, a whole one was read.
         let _ = fs::remove_file(&self.output);
     }
+}
+
+/// Whether a program `ffmpeg` is there to be started.
+pub(crate) fn find() -> Result<(), Error> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("ffmpeg{}", std::env::consts::EXE_SUFFIX);
+    let found = std::env::split_paths(&folders).any(|folder| folder.join(&name).is_file());
+    if found { Ok(()) } else { Err(missing()) }
+}
+
+fn missing() -> Error {
+    Error::Missing { what: "ffmpeg is not installed".into() }
 }
 
 fn refuse(reason: impl Into<String>) -> Error {

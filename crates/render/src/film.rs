@@ -77,6 +77,8 @@ impl Folder {
 /// # Errors
 /// As the stages.
 pub fn film(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Result<Film, Error> {
+    request.check()?;
+    check_encoder(request.encoder)?;
     let scene = analyse(request, sink)?;
     generate(request, &scene, folder, sink)?;
     interpolate(request, folder, sink)?;
@@ -85,6 +87,18 @@ pub fn film(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Result<F
     let film = encode(request, folder, sink)?;
     remove(&folder.large())?;
     Ok(film)
+}
+
+/// Says whether this machine can encode, before anything is drawn for it.
+///
+/// # Errors
+/// [`Error::NoEncoder`] or [`Error::Missing`].
+pub fn check_encoder(encoder: Encoder) -> Result<(), Error> {
+    match encoder {
+        Encoder::OpenH264 if cfg!(feature = "h264") => Ok(()),
+        Encoder::OpenH264 => Err(Error::NoEncoder),
+        Encoder::X264 | Encoder::SvtAv1 => ffmpeg::find(),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -184,8 +198,8 @@ pub fn upscale(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Resul
 /// Stage `encoding`: one file that plays, and a thumbnail.
 ///
 /// # Errors
-/// [`Error::NoEncoder`] when openh264 is asked for in a build without the feature `h264`; [`Error::Encoder`] when ffmpeg
-/// is missing, dies or hangs; else as [`interpolate`].
+/// [`Error::NoEncoder`] when openh264 is asked for in a build without the feature `h264`; [`Error::Missing`] when there is
+/// no ffmpeg or it lacks the encoder, [`Error::Encoder`] when it dies or hangs; else as [`interpolate`].
 pub fn encode(request: &Request, folder: &Folder, sink: &mut dyn Sink) -> Result<Film, Error> {
     let plan = request.plan()?;
     let reader = open(request, &plan, &folder.large(), plan.output, plan.frames)?;

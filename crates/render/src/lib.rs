@@ -30,7 +30,7 @@ mod webp;
 pub mod worker;
 
 pub use error::Error;
-pub use film::{Film, Folder, REVISION_LAST, analyse, encode, film, generate, interpolate, upscale};
+pub use film::{Film, Folder, REVISION_LAST, analyse, check_encoder, encode, film, generate, interpolate, upscale};
 pub use frame::Frame;
 pub use motion::between;
 pub use request::{

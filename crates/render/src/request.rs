@@ -95,6 +95,12 @@ impl Encoder {
     /// Every choice.
     pub const ALL: [Self; 3] = [Self::OpenH264, Self::X264, Self::SvtAv1];
 
+    /// The choice with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoder| encoder.name() == name)
+    }
+
     /// The word for this choice.
     #[must_use]
     pub const fn name(self) -> &'static str {

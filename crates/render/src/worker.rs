@@ -204,6 +204,10 @@ struct Job {
 
 impl Job {
     fn draw(self, mut sink: Bridge) -> Result<(), Error> {
+        if self.stages.contains(&Stage::Encoding) {
+            // Before minutes of drawing.
+            film::check_encoder(self.request.encoder)?;
+        }
         self.catch_up(&mut sink)?;
         let mut scene = None;
         for stage in &self.stages {
@@ -252,13 +256,13 @@ fn failure(error: Error) -> Failure {
     let kind = match error {
         Error::Refused(refused) => return Failure::invalid_input(refused.to_string()),
         Error::Cancelled => return Failure::cancelled(),
-        Error::NoEncoder => FailureKind::Fatal,
+        Error::NoEncoder | Error::Missing { .. } => FailureKind::Fatal,
         Error::Disk(_) | Error::Kept(_) | Error::Encoder { .. } => FailureKind::Retryable,
     };
     let code = match error {
         Error::Disk(_) => "DISK",
         Error::Kept(_) => "KEPT_FRAMES",
-        Error::NoEncoder => "NO_ENCODER",
+        Error::NoEncoder | Error::Missing { .. } => "NO_ENCODER",
         _ => "ENCODER",
     };
     let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -84,6 +85,11 @@ fn four_k_portrait_and_odd_sizes_of_a_tenth_of_a_second_become_pictures() {
     }
 }
 
+/// Says on a line of its own what this machine could not show. The macros are held back while a test passes; this is not.
+fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {reason}");
+}
+
 /// A file system of a few pages, gone with its holder; only root may make one.
 struct SmallDisk(tempfile::TempDir);
 
@@ -107,7 +113,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_is_an_error_that_says_so_and_leaves_nothing_unfinished() {
     let Some(disk) = SmallDisk::mount(256 * 1_024) else {
-        eprintln!("SKIPPED: a full disk needs the right to mount a small one; run as root");
+        skip("a full disk needs the right to mount a small one; run as root");
         return;
     };
     let request = Request::new("lake").sized(Size::new(640, 360));
@@ -128,6 +134,46 @@ fn every_stage_looks_for_a_cancellation_often_enough() {
     // Processor time between two looks of the thread that hears of it: 200 ms is the promise, and what the other threads
     // still have in hand, a band of a picture, is added to it.
     assert!(span < 150, "{span} ms between two looks");
+}
+
+/// What a process of its own needs at most for a film of so many seconds, in megabytes.
+fn peak_of(seconds: &str) -> f64 {
+    let own = std::env::current_exe().expect("this program");
+    let child = Command::new(own)
+        .args(["--exact", "memory_does_not_grow_with_the_length_of_a_film", "--nocapture"])
+        .env("FILM_SECONDS", seconds)
+        .output()
+        .expect("this program once more");
+    let text = String::from_utf8_lossy(&child.stdout).into_owned();
+    let peak = text.lines().find_map(|line| line.strip_prefix("peak ")?.parse::<f64>().ok());
+    peak.unwrap_or_else(|| panic!("no figure in {text}")) / 1_024.0
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_length_of_a_film() {
+    if let Ok(seconds) = std::env::var("FILM_SECONDS") {
+        let folder = tempfile::tempdir().unwrap();
+        let seconds = seconds.parse().unwrap();
+        let size = Size::new(640, 360);
+        let request = Request { seconds, threads: 2, ..Request::new("sea").sized(size) };
+        let request = Request { draw: Size::new(320, 180), ..request };
+        let (place, mut ear) = (Folder::new(folder.path()), Ear::default());
+        let scene = analyse(&request, &mut ear).unwrap();
+        generate(&request, &scene, &place, &mut ear).unwrap();
+        interpolate(&request, &place, &mut ear).unwrap();
+        upscale(&request, &place, &mut ear).unwrap();
+        let made = kept::Reader::open(&place.large()).unwrap();
+        assert_eq!(f64::from(made.count()), seconds * 24.0);
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        println!("\npeak {}", peak.trim().trim_end_matches(" kB"));
+        return;
+    }
+    let (short, long) = (peak_of("1"), peak_of("16"));
+    println!("{short:.1} MB for one second, {long:.1} MB for sixteen");
+    // All pictures of fifteen more seconds are 124 MB.
+    assert!(long < short + 8.0, "{short:.1} MB for one second, {long:.1} MB for sixteen");
 }
 
 #[test]
@@ -191,7 +237,7 @@ fn an_installed_ffmpeg_makes_the_film_when_asked_for() {
         [(Encoder::X264, "libx264", "h264 bt709 12"), (Encoder::SvtAv1, "libsvtav1", "av1 bt709 12")]
     {
         if !knows(program) {
-            eprintln!("SKIPPED: no ffmpeg with {program}");
+            skip(&format!("no ffmpeg with {program}"));
             continue;
         }
         let folder = tempfile::tempdir().unwrap();

@@ -72,18 +72,27 @@ fn a_missing_program_is_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no-ffmpeg");
     let error = Process::start(&missing, Encoder::X264, &plan(), folder.path().join("out")).unwrap_err();
-    assert_eq!(error.to_string(), "ffmpeg encoder: it is not installed: install it, or use the encoder openh264");
+    assert_eq!(error.to_string(), "ffmpeg is not installed: install it, or use the encoder openh264");
 }
 
 #[test]
 fn a_program_that_dies_is_reaped_and_its_last_words_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut process = start(folder.path(), "echo Unknown encoder libx264 >&2; exit 3");
+    let mut process = start(folder.path(), "echo Cannot allocate memory >&2; exit 3");
     let (id, sink) = (process.child.id(), Ear::default());
     let outcome = push_all(&mut process, &sink).and_then(|()| process.finish(&sink));
     let said = outcome.unwrap_err().to_string();
-    assert!(said.contains("exit status: 3") && said.contains("Unknown encoder libx264"), "{said}");
+    assert!(said.contains("exit status: 3") && said.contains("Cannot allocate memory"), "{said}");
     assert!(gone(id), "process {id} is left");
+}
+
+#[test]
+fn a_program_without_the_encoder_is_as_good_as_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(folder.path(), "echo \"[vost#0] Unknown encoder 'libsvtav1'\" >&2; exit 8");
+    let sink = Ear::default();
+    let error = push_all(&mut process, &sink).and_then(|()| process.finish(&sink)).unwrap_err();
+    assert!(matches!(&error, Error::Missing { what } if what.contains("Unknown encoder 'libsvtav1'")), "{error}");
 }
 
 #[test]
@@ -130,17 +139,39 @@ fn a_program_that_never_ends_is_ended_and_leaves_no_file() {
     assert!(!folder.path().join("film.mp4.part").exists());
 }
 
+/// 200 ms is the promise. A machine with more to do than processors may take four times as long.
+fn stop_max() -> Duration {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    Duration::from_millis(if load > processors * 0.8 { 800 } else { 200 })
+}
+
+/// Whether it takes nothing, or everything without an end.
 #[test]
-fn cancelling_ends_a_program_that_hangs() {
+fn cancelling_ends_a_program_that_hangs_in_time_with_all_it_started() {
     for script in ["exec sleep 1000", "cat > /dev/null; exec sleep 1000"] {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = start(folder.path(), script);
+        let note = folder.path().join("child");
+        let mut process = start(folder.path(), &format!("sleep 1000 & echo $! > {}\n{script}", note.display()));
         let (id, sink, big) = (process.child.id(), Ear::default(), Frame::new(Size::new(640, 480)));
-        sink.0.store(true, Ordering::Relaxed);
-        let outcome =
-            (0..40).try_for_each(|_| process.push(&big, &sink)).and_then(|()| process.finish(&sink).map(drop));
-        assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
-        wait_for(|| gone(id));
+        wait_for(|| fs::read_to_string(&note).is_ok_and(|text| text.ends_with('\n')));
+        let child: u32 = fs::read_to_string(&note).unwrap().trim().parse().unwrap();
+        let told = std::thread::scope(|scope| {
+            let canceller = scope.spawn(|| {
+                std::thread::park_timeout(Duration::from_millis(250));
+                sink.0.store(true, Ordering::Relaxed);
+                Instant::now()
+            });
+            let pushed = (0..40).try_for_each(|_| process.push(&big, &sink));
+            let outcome = pushed.and_then(|()| process.finish(&sink).map(drop));
+            let over = Instant::now();
+            assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+            over.saturating_duration_since(canceller.join().unwrap())
+        });
+        println!("{script}: stopped after {told:?}");
+        assert!(told < stop_max(), "{script}: stopped after {told:?}");
+        wait_for(|| gone(id) && dead(child));
     }
 }
 

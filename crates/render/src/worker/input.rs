@@ -3,7 +3,7 @@
 use sdk::{Failure, Offer, protocol::Metadata};
 use serde_json::Value;
 
-use crate::{Request, Size, prompt};
+use crate::{Encoder, Request, Size, prompt};
 
 /// Reads what was asked for. A seed that nobody gave follows from the generation, so that every attempt draws the same.
 pub(super) fn request(offer: &Offer, threads: usize) -> Result<Request, Failure> {
@@ -24,7 +24,18 @@ pub(super) fn request(offer: &Offer, threads: usize) -> Result<Request, Failure>
     if let Some(seconds) = input.get("seconds") {
         request.seconds = seconds.as_f64().ok_or_else(|| wrong("seconds", seconds))?;
     }
+    if let Some(name) = input.get("encoder") {
+        request.encoder = encoder(name)?;
+    }
     Ok(request)
+}
+
+/// What makes the film. A pipeline whose schema has no `encoder` refuses it before a worker sees it.
+fn encoder(value: &Value) -> Result<Encoder, Failure> {
+    value.as_str().and_then(Encoder::named).ok_or_else(|| {
+        let known = Encoder::ALL.map(Encoder::name).join(", ");
+        Failure::invalid_input(format!("encoder = {value} is not known: use one of {known}"))
+    })
 }
 
 /// One side alone keeps the usual shape.

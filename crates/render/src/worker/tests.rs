@@ -7,7 +7,7 @@ use sdk::protocol::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Size;
+use crate::{Encoder, Size};
 
 fn offer(stages: &[&str], input: Value) -> Offer {
     let Value::Object(input) = input else { panic!("input is an object") };
@@ -46,6 +46,20 @@ fn what_was_asked_for_becomes_the_request() {
 }
 
 #[test]
+fn an_encoder_may_be_asked_for_by_name() {
+    let asked = |input: Value| input::request(&offer(&[], input), 1).map(|request| request.encoder);
+    assert_eq!(asked(json!({"prompt": "x"})).unwrap(), Encoder::OpenH264);
+    for encoder in Encoder::ALL {
+        assert_eq!(asked(json!({"prompt": "x", "encoder": encoder.name()})).unwrap(), encoder);
+    }
+    for wrong in [json!("vp9"), json!(7), json!(null)] {
+        let failure = asked(json!({"prompt": "x", "encoder": wrong})).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InvalidInput);
+        assert!(failure.message.contains("use one of openh264, x264, svt-av1"), "{failure}");
+    }
+}
+
+#[test]
 fn without_a_seed_every_attempt_draws_the_same() {
     let one = input::request(&offer(&[], json!({"prompt": "x"})), 1).unwrap();
     let two = input::request(&offer(&[], json!({"prompt": "x"})), 1).unwrap();
@@ -70,6 +84,9 @@ fn errors_say_whether_another_try_is_worth_it() {
     let kind = |error| failure(error).kind;
     assert_eq!(kind(Error::Disk(std::io::Error::other("full"))), FailureKind::Retryable);
     assert_eq!(kind(Error::NoEncoder), FailureKind::Fatal);
+    let missing = failure(Error::Missing { what: "ffmpeg is not installed".into() });
+    assert_eq!(missing.kind, FailureKind::Fatal, "another try on this machine meets the same");
+    assert_eq!(missing.message, "ffmpeg is not installed: install it, or use the encoder openh264");
     assert_eq!(failure(Error::Cancelled), Failure::cancelled());
     assert!(failure(Error::Disk(std::io::Error::other("full"))).message.contains("full"));
 }

@@ -57,6 +57,7 @@ impl Render {
     pub(crate) fn run(self) -> Result<(), Fault> {
         let request = self.request();
         request.check().map_err(|error| Fault::usage(error.to_string()))?;
+        render::check_encoder(request.encoder).map_err(fault)?;
         super::watch::check_output(Some(&self.output))?;
         let film = wide_runtime()?.block_on(async {
             let signals = Signals::listen()?;
@@ -91,8 +92,7 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 fn encoder(name: &str) -> Result<Encoder, String> {
-    let known = Encoder::ALL.into_iter().find(|encoder| encoder.name() == name);
-    known.ok_or_else(|| format!("use one of {}", Encoder::ALL.map(Encoder::name).join(", ")))
+    Encoder::named(name).ok_or_else(|| format!("use one of {}", Encoder::ALL.map(Encoder::name).join(", ")))
 }
 
 /// A folder of our own, gone with its holder.
