@@ -46,10 +46,10 @@ export class SocketTransport implements Transport {
     }
 
     join(id: string): void {
-        const isAsked = !!this.#joined.get(id);
+        const isAsked = this.#joined.get(id);
         const wanted = this.#isOpen ? this.#outlet.wanted(id) : null;
-        this.#joined.set(id, isAsked ? ASK_AGAIN : wanted === null ? ANSWERED : ASKED);
-        if (isAsked || wanted === null) return;
+        this.#joined.set(id, isAsked ? ASK_AGAIN : wanted ? ASKED : ANSWERED);
+        if (isAsked || !wanted) return;
         this.#say({
             type: "subscribe",
             ...whose(id),
