@@ -1,7 +1,7 @@
 // The one screen: what is asked for, the film on its stage, one's own generations, and the drawer.
 
 import { useCallback, useEffect, useState } from "react";
-import { isTerminal, type Generation } from "@rushes/client";
+import { isTerminal, type Generation, type GenerationEvent } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { Composer } from "./composer/composer.tsx";
 import { Drawer } from "./drawer/drawer.tsx";
@@ -16,8 +16,9 @@ import { Stage } from "./stage/stage.tsx";
 import { NOTHING_SHOWN } from "./stage/use-player.ts";
 import { useWatched } from "./stage/watched.ts";
 import { goTo } from "./studio/address.ts";
+import { percent, words } from "./studio/format.ts";
 import { badgeOf, noticeOf } from "./studio/situation.ts";
-import { useOpenGeneration } from "./studio/stores.ts";
+import { useOpenGeneration, useValueOf } from "./studio/stores.ts";
 import { useSituation } from "./studio/use-situation.ts";
 import "./app.css";
 
@@ -31,15 +32,17 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
     const watched = useWatched(open);
     const [player, setPlayer] = useState<PlayerSnapshot>(NOTHING_SHOWN);
     const [isDrawerOpen, setIsDrawerOpen] = useDrawer();
-    const isOpenRunning = watched?.generation != null && !isTerminal(watched.generation.state);
-    const { circumstances, cut } = useSituation(client, library, isOpenRunning);
+    const shown = useValueOf(watched?.store ?? null)?.event ?? watched?.generation?.status ?? null;
+    const isOpenRunning = shown !== null && !isTerminal(shown.state);
+    const { circumstances, cut, use } = useSituation(client, library, isOpenRunning);
     const refused = circumstances.connection.error?.code === "unauthorized";
     useEffect(() => {
         if (refused && person === null) actions.askForToken("The server takes this token no more: it has expired, or was signed by somebody else.");
     }, [refused, person, actions]);
+    useTitle(shown);
     const onAccepted = useCallback(
         (generation: Generation) => {
-            library.add(generation);
+            library.accept(generation);
             goTo(generation.id);
             showStage();
         },
@@ -63,7 +66,7 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
             <main className="workspace">
                 <h1 className="unseen">Rushes studio</h1>
                 <ErrorBoundary part="The form">
-                    <Composer onAccepted={onAccepted} />
+                    <Composer key={person} onAccepted={onAccepted} />
                 </ErrorBoundary>
                 <div className="middle" id="stage">
                     <NoticeBar notice={noticeOf(circumstances)} onAction={onAction} />
@@ -71,12 +74,12 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
                         {watched === null ? <EmptyStage /> : <Stage watched={watched} onAccepted={onAccepted} onPlayer={setPlayer} />}
                     </ErrorBoundary>
                     <ErrorBoundary part="The list">
-                        <Tiles open={open} />
+                        <Tiles open={open} onOpened={showStage} />
                     </ErrorBoundary>
                 </div>
                 {isDrawerOpen && (
                     <ErrorBoundary part="The drawer">
-                        <Drawer watched={watched} player={player} onCut={cut} onClose={() => setIsDrawerOpen(false)} />
+                        <Drawer watched={watched} player={player} onCut={cut} onUse={use} onClose={() => setIsDrawerOpen(false)} />
                     </ErrorBoundary>
                 )}
             </main>
@@ -84,15 +87,23 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
     );
 }
 
-/** On a phone the stage stands below what is asked for. */
+/** On a phone the stage stands below what is asked for, and tiles below the stage everywhere. */
 function showStage() {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    document.querySelector("#stage")?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+    document.querySelector("#stage")?.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
 }
 
 function skipToPrompt(event: { preventDefault(): void }) {
     event.preventDefault();
     document.querySelector<HTMLElement>("#prompt")?.focus();
+}
+
+/** A tab in the background says how far the film is. */
+function useTitle(shown: GenerationEvent | null) {
+    const said = shown === null ? "" : isTerminal(shown.state) ? `${words(shown.state)} · ` : `${percent(shown.progress)} · `;
+    useEffect(() => {
+        document.title = `${said}Rushes`;
+    }, [said]);
 }
 
 /** Open or not, kept for the tab; `u` and Escape reach it from everywhere. */

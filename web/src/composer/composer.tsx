@@ -1,8 +1,8 @@
 // Where a film is asked for: prompt, examples, size, length, seed. It owns the wish until it is submitted.
 
-import { useCallback, useEffect, useRef, useState, type KeyboardEvent } from "react";
+import { memo, useCallback, useEffect, useRef, useState, type KeyboardEvent } from "react";
 import type { Generation } from "@rushes/client";
-import { DiceIcon } from "../frame/icons.tsx";
+import { DiceIcon, EnterIcon } from "../frame/icons.tsx";
 import { Fault } from "../frame/fault.tsx";
 import { Segmented } from "../frame/segmented.tsx";
 import { useSession } from "../session/session.ts";
@@ -25,7 +25,7 @@ interface Props {
     readonly onAccepted: (generation: Generation) => void;
 }
 
-export function Composer({ onAccepted }: Props) {
+export const Composer = memo(function Composer({ onAccepted }: Props) {
     const [wish, setWish] = useState(BEGIN);
     const { submit, isSending, error, forgive } = useSubmit(onAccepted, () =>
         setWish((now) => (now.isSeedKept ? now : { ...now, seed: rollSeed() })),
@@ -117,12 +117,12 @@ export function Composer({ onAccepted }: Props) {
                 {error !== null && <Fault error={error} />}
                 <button className="button primary" type="submit" data-testid="submit" aria-busy={isSending} title="Enter, or Ctrl + Enter">
                     <span>{isSending ? "Submitting…" : "Generate"}</span>
-                    <kbd aria-hidden="true">↵</kbd>
+                    <EnterIcon />
                 </button>
             </div>
         </form>
     );
-}
+});
 
 function Setting(props: { readonly label: string; readonly htmlFor?: string; readonly value?: string; readonly children: React.ReactNode }) {
     const { label, htmlFor, value, children } = props;
@@ -130,7 +130,7 @@ function Setting(props: { readonly label: string; readonly htmlFor?: string; rea
         <div className="setting">
             <span className="setting-head">
                 {htmlFor === undefined ? <span className="label" aria-hidden="true">{label}</span> : <label className="label" htmlFor={htmlFor}>{label}</label>}
-                {value !== undefined && <output className="setting-value">{value}</output>}
+                {value !== undefined && <span className="setting-value">{value}</span>}
             </span>
             {children}
         </div>

@@ -1,6 +1,5 @@
 // "Under the hood": how events reach this page, and two ways to disturb them.
 
-import { useEffect, useRef, useState } from "react";
 import type { Connection, GenerationState, Rung } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { CloseIcon, ScissorsIcon } from "../frame/icons.tsx";
@@ -21,45 +20,39 @@ interface Props {
     readonly watched: Watched | null;
     readonly player: PlayerSnapshot;
     readonly onCut: () => void;
+    readonly onUse: (rung: Rung) => void;
     readonly onClose: () => void;
 }
 
-export function Drawer({ watched, player, onCut, onClose }: Props) {
+export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
     const { client } = useSession();
-    const close = useRef<HTMLButtonElement>(null);
-    useEffect(() => close.current?.focus({ preventScroll: true }), []);
     return (
         <aside className="drawer" data-testid="drawer" aria-label="Under the hood">
             <header className="drawer-head">
                 <h2>Under the hood</h2>
-                <button ref={close} type="button" className="button icon-button quiet" aria-label="Close" title="Esc" onClick={onClose}>
+                <button type="button" className="button icon-button quiet" aria-label="Close" title="Esc" onClick={onClose}>
                     <CloseIcon />
                 </button>
             </header>
-            <Ways connection={client.connection} onCut={onCut} />
+            <Ways connection={client.connection} onCut={onCut} onUse={onUse} />
             {watched === null ? <p className="muted drawer-empty">Generate or open a film: its events appear here as they are committed.</p> : <Inside watched={watched} player={player} />}
         </aside>
     );
 }
 
 /** The transport in use, the choice of another one, and the scissors. */
-function Ways({ connection, onCut }: { readonly connection: Connection; readonly onCut: () => void }) {
+function Ways({ connection, onCut, onUse }: Pick<Props, "onCut" | "onUse"> & { readonly connection: Connection }) {
     const { transport, state } = useValue(connection);
-    const [chosen, setChosen] = useState<Rung>(transport);
     const isConnected = state === "live" || state === "catching_up" || state === "polling";
     return (
         <div className="ways">
             <Segmented
                 label="Transport"
                 choices={RUNGS}
-                value={chosen}
+                value={transport}
                 text={(rung) => NAMES[rung]}
                 choiceTestId={(rung) => TEST_IDS[rung]}
-                onChange={(rung) => {
-                    setChosen(rung);
-                    // The best one chosen means the whole ladder: it may go down where a proxy lets nothing else through.
-                    connection.use(rung === "websocket" ? RUNGS : [rung]);
-                }}
+                onChange={onUse}
             />
             <button type="button" className="button" data-testid="cut" disabled={!isConnected} onClick={onCut}>
                 <ScissorsIcon /> Cut my connection
@@ -75,10 +68,10 @@ function Inside({ watched, player }: { readonly watched: Watched; readonly playe
     const log = useValue(watched.log);
     return (
         <>
+            <Latency log={log} />
             <dl className="facts">
                 <Fact name="Transport" testId="transport" value={`${NAMES[transport]}${connection === "offline" ? " (closed: nothing to watch)" : ""}`} />
                 <Fact name="Position" testId="position" value={state.position ?? "none yet"} isCode />
-                <Fact name="Commit to screen" value={latency(log)} title="From the time in the event, by the server's clock, to its arrival here, by this machine's clock." />
                 <Fact name="Events" value={`${state.counts.events}`} />
                 <Fact name="Repeats dropped" value={`${state.counts.repeats}`} />
                 <Fact name="Holes refilled" value={`${state.counts.holes}`} />
@@ -109,18 +102,28 @@ function Fact({ name, value, testId, title, isCode = false }: FactProps) {
     );
 }
 
-function latency({ samples }: EventLog): string {
-    const last = samples.at(-1);
-    const median = quantile(samples, 0.5);
-    const high = quantile(samples, 0.95);
-    if (last === undefined || median === null || high === null) return "no live event yet";
-    return `${milliseconds(last)} · median ${milliseconds(median)} · p95 ${milliseconds(high)}`;
+/** From the time in the event, by the server's clock, to the frame that shows it, by this machine's. */
+function Latency({ log: { samples } }: { readonly log: EventLog }) {
+    const figures = [["last", samples.at(-1)], ["median", quantile(samples, 0.5)], ["95 %", quantile(samples, 0.95)]] as const;
+    return (
+        <div className="latency" title="From the time in the event, by the server's clock, to the frame that shows it, by this machine's clock.">
+            <span className="latency-name">Commit to screen</span>
+            <dl>
+                {figures.map(([name, value]) => (
+                    <div key={name}>
+                        <dd>{value === undefined || value === null ? "–" : milliseconds(value)}</dd>
+                        <dt>{name}</dt>
+                    </div>
+                ))}
+            </dl>
+        </div>
+    );
 }
 
 function pictures({ drawn, dropped, broken, index, revision }: PlayerSnapshot): string {
     if (drawn === 0) return "none yet";
     const bad = broken > 0 ? ` · ${broken} not decodable` : "";
-    return `${drawn} drawn · ${dropped} left out${bad} · frame ${index}, pass ${revision + 1}`;
+    return `${drawn} drawn, ${dropped} skipped${bad} · frame ${index}, pass ${revision + 1}`;
 }
 
 /** What the gap held. Counted, so that nobody has to believe it. */

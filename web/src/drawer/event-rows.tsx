@@ -19,8 +19,8 @@ const EventRow = memo(function EventRow({ row: { event, latencyMs, isRefilled } 
         <li className="event-row" data-testid="event-row" data-sequence={event.sequence} data-refilled={isRefilled}>
             <span className="event-sequence">{event.sequence}</span>
             <span className="event-type">
-                {words(event.type)}
-                {event.stage !== undefined && <em>{words(event.stage)}</em>}
+                {event.stage === undefined ? words(event.type) : words(event.stage)}
+                {event.stage !== undefined && event.type !== "stage_progress" && <em>{words(event.type.replace("stage_", "")).toLowerCase()}</em>}
             </span>
             <span className="event-progress">{percent(event.progress)}</span>
             <span className="event-latency">{isRefilled ? "refilled" : milliseconds(latencyMs)}</span>

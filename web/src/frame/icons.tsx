@@ -38,3 +38,4 @@ export const ScissorsIcon = () => (
         <path d="m7 7 9.5 6.6M7 13l9.5-6.6" />
     </Icon>
 );
+export const EnterIcon = () => <Icon><path d="M15.5 5.5v3.2a2 2 0 0 1-2 2H5m0 0 3.2-3.2M5 10.7l3.2 3.2" /></Icon>;

@@ -17,7 +17,9 @@ export function NoticeBar({ notice, onAction }: Props) {
             {notice !== null && (
                 <div className="notice" data-testid="notice" data-tone={notice.tone}>
                     <i aria-hidden="true" />
-                    <p>{notice.text}</p>
+                    <p>
+                        {notice.text} {notice.wait !== undefined && <span aria-hidden="true">{notice.wait}</span>}
+                    </p>
                     {action !== undefined && (
                         <button type="button" className="button" onClick={() => onAction(action)}>
                             {ACTIONS[action]}

@@ -1,57 +1,38 @@
-// One's own generations, newest first: the list as the server gives it, and the store of each one that is shown.
+// One's own generations as the client keeps them, and the store of each one that is shown.
 
-import { isTerminal, RushesError, type Generation, type GenerationStore, type Rushes } from "@rushes/client";
+import { isTerminal, type Generation, type GenerationStore, type Rushes } from "@rushes/client";
+import { Mine, type MineSnapshot } from "@rushes/client/mine";
 import type { Positions } from "../studio/positions.ts";
 
 /** 48: two screens of tiles; more come by asking. */
 const PAGE = 48;
-/** 10 s: what was submitted elsewhere appears within it, while the page is looked at. */
-const LOOK_MS = 10_000;
-
-/** The same object until something changes. */
-export interface Shelf {
-    readonly generations: readonly Generation[];
-    /** Before the first answer. */
-    readonly isLoading: boolean;
-    readonly nextCursor: string | null;
-    readonly error: RushesError | null;
-}
 
 export class Library {
     readonly #client: Rushes;
     readonly #positions: Positions;
-    readonly #listeners = new Set<() => void>();
-    /** Held, so that a generation has one store as long as it is listed. */
+    readonly #mine: Mine;
+    /** Held, so that a generation has one store as long as the page is there. */
     readonly #stores = new Map<string, GenerationStore>();
-    #shelf: Shelf = { generations: [], isLoading: true, nextCursor: null, error: null };
-    #timer: ReturnType<typeof setInterval> | null = null;
-    #look: Promise<void> | null = null;
-    #isClosed = false;
+    /** Answers to submissions: what was asked for is known before the list tells of it. */
+    #accepted: Generation | null = null;
 
     constructor(client: Rushes, positions: Positions) {
         this.#client = client;
         this.#positions = positions;
+        this.#mine = new Mine(client, { pageSize: PAGE });
     }
 
-    readonly subscribe = (listener: () => void): (() => void) => {
-        const own = () => listener();
-        this.#listeners.add(own);
-        if (this.#timer === null) {
-            this.#timer = setInterval(() => document.hidden || this.refresh(), LOOK_MS);
-            this.refresh();
-        }
-        return () => {
-            this.#listeners.delete(own);
-            if (this.#listeners.size > 0 || this.#timer === null) return;
-            clearInterval(this.#timer);
-            this.#timer = null;
-        };
-    };
+    readonly subscribe = (listener: () => void): (() => void) => this.#mine.subscribe(listener);
 
-    readonly getSnapshot = (): Shelf => this.#shelf;
+    readonly getSnapshot = (): MineSnapshot => this.#mine.getSnapshot();
 
     find(id: string): Generation | undefined {
-        return this.#shelf.generations.find((one) => one.id === id);
+        return this.getSnapshot().generations.find((one) => one.id === id) ?? (this.#accepted?.id === id ? this.#accepted : undefined);
+    }
+
+    /** Just submitted. */
+    accept(generation: Generation): void {
+        this.#accepted = generation;
     }
 
     /**
@@ -69,69 +50,18 @@ export class Library {
         return store;
     }
 
-    /** A generation that is new here, first of all. */
-    add(generation: Generation): void {
-        this.#tell({ generations: merge([generation], this.#shelf.generations) });
-    }
-
-    /** It was deleted. */
-    remove(id: string): void {
+    /** It was deleted: the list is read without it. */
+    forget(id: string): void {
         this.#stores.delete(id);
-        this.#tell({ generations: this.#shelf.generations.filter((one) => one.id !== id) });
+        void this.#mine.refresh();
     }
 
-    /** Looks what there is. */
+    /** Reads the list anew: somebody looks again. */
     refresh(): void {
-        this.#look ??= this.#client
-            .list({ limit: PAGE })
-            .then(({ generations, nextCursor }) => {
-                const oldest = generations.at(-1)?.createdAt ?? 0;
-                // What is older than this page was asked for by hand and stays; what is younger and not on it is gone.
-                const older = this.#shelf.generations.filter((one) => one.createdAt < oldest);
-                const kept = older.length > 0;
-                this.#tell({
-                    generations: merge(generations, kept && nextCursor !== undefined ? older : []),
-                    nextCursor: kept ? this.#shelf.nextCursor : (nextCursor ?? null),
-                    isLoading: false,
-                    error: null,
-                });
-            })
-            .catch((error: unknown) => this.#tell({ isLoading: false, error: errorOf(error) }))
-            .finally(() => (this.#look = null));
+        void this.#mine.refresh();
     }
 
-    /** The next page. */
-    async more(): Promise<void> {
-        const cursor = this.#shelf.nextCursor;
-        if (cursor === null) return;
-        try {
-            const { generations, nextCursor } = await this.#client.list({ limit: PAGE, cursor });
-            this.#tell({ generations: merge(this.#shelf.generations, generations), nextCursor: nextCursor ?? null, error: null });
-        } catch (error) {
-            this.#tell({ error: errorOf(error) });
-        }
+    more(): void {
+        void this.#mine.more();
     }
-
-    close(): void {
-        this.#isClosed = true;
-        if (this.#timer !== null) clearInterval(this.#timer);
-        this.#stores.clear();
-        this.#listeners.clear();
-    }
-
-    #tell(changes: Partial<Shelf>): void {
-        if (this.#isClosed) return;
-        this.#shelf = { ...this.#shelf, ...changes };
-        for (const listener of [...this.#listeners]) listener();
-    }
-}
-
-/** Both, each once, newest first; the first list knows better. */
-export function merge(first: readonly Generation[], second: readonly Generation[]): readonly Generation[] {
-    const known = new Set(first.map(({ id }) => id));
-    return [...first, ...second.filter(({ id }) => !known.has(id))].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1));
-}
-
-function errorOf(error: unknown): RushesError {
-    return error instanceof RushesError ? error : new RushesError("bad_answer", String(error), false, { cause: error });
 }

@@ -1,13 +1,12 @@
 // One generation, small: live pictures while it runs, its thumbnail afterwards.
 
-import { useEffect, useState } from "react";
-import { isTerminal, type Generation, type GenerationEvent, type GenerationStore } from "@rushes/client";
+import { memo, useState } from "react";
+import { isTerminal, type Generation, type GenerationEvent } from "@rushes/client";
 import type { PlayerOptions } from "@rushes/client/player";
 import { useSession } from "../session/session.ts";
 import { promptOf } from "../stage/shown.ts";
 import { usePlayer } from "../stage/use-player.ts";
 import { ago, percent, words } from "../studio/format.ts";
-import { useValue } from "../studio/stores.ts";
 
 /** Up to 192 pixels a worker's small pictures are enough; five a second are alive and cheap. */
 const OPTIONS: Omit<PlayerOptions, "canvas" | "video"> = { mode: "latest", fps: 5, maxWidth: 192, delivery: "latest" };
@@ -15,25 +14,16 @@ const OPTIONS: Omit<PlayerOptions, "canvas" | "video"> = { mode: "latest", fps: 
 interface Props {
     readonly generation: Generation;
     readonly isOpen: boolean;
+    readonly now: number;
     readonly onOpen: (generation: Generation) => void;
 }
 
-export function Tile(props: Props) {
-    const { library } = useSession();
-    const store = library.store(props.generation);
-    const { event, hint, phase } = useValue(store);
-    useEffect(() => {
-        if (phase === "gone") library.remove(store.id);
-    }, [library, phase, store]);
-    return <TileFace {...props} store={store} status={hint ?? event ?? props.generation.status} />;
-}
-
-function TileFace({ generation, isOpen, onOpen, store, status }: Props & { readonly store: GenerationStore; readonly status: GenerationEvent }) {
+export const Tile = memo(function Tile({ generation, isOpen, now, onOpen }: Props) {
+    const { status } = generation;
     const isOver = isTerminal(status.state);
     const prompt = promptOf(generation) || generation.pipeline;
     const thumbnail = status.metadata?.thumbnailUrl;
     const { width, height } = generation.input as { width?: number; height?: number };
-    const isTall = (height ?? 0) > (width ?? 1);
     return (
         <button
             type="button"
@@ -46,10 +36,10 @@ function TileFace({ generation, isOpen, onOpen, store, status }: Props & { reado
             title={prompt}
             onClick={() => onOpen(generation)}
         >
-            <span className="tile-picture" data-tall={isTall}>
-                {!isOver && <LivePicture store={store} />}
+            <span className="tile-picture" data-tall={(height ?? 0) > (width ?? 1)}>
+                {!isOver && <LivePicture generation={generation} />}
                 {thumbnail !== undefined && <Thumbnail url={thumbnail} />}
-                {status.state === "failed" || status.state === "cancelled" ? <span className="tile-end">{words(status.state)}</span> : null}
+                {(status.state === "failed" || status.state === "cancelled") && <span className="tile-end">{words(status.state)}</span>}
                 {!isOver && (
                     <span className="tile-bar">
                         <i style={{ "--part": status.progress / 100 }} />
@@ -57,13 +47,15 @@ function TileFace({ generation, isOpen, onOpen, store, status }: Props & { reado
                 )}
             </span>
             <span className="tile-prompt">{prompt}</span>
-            <span className="tile-said">{isOver ? ago(generation.createdAt, Date.now()) : said(status)}</span>
+            <span className="tile-said">{isOver ? ago(generation.createdAt, Math.max(now, generation.createdAt)) : said(status)}</span>
         </button>
     );
-}
+});
 
-function LivePicture({ store }: { readonly store: GenerationStore }) {
-    const { canvas } = usePlayer(store, OPTIONS);
+/** Watches for pictures alone; what is said below comes with the list. */
+function LivePicture({ generation }: { readonly generation: Generation }) {
+    const { library } = useSession();
+    const { canvas } = usePlayer(library.store(generation), OPTIONS);
     return <canvas ref={canvas} className="tile-live" width={16} height={9} />;
 }
 

@@ -5,35 +5,48 @@ import type { Generation } from "@rushes/client";
 import { Fault } from "../frame/fault.tsx";
 import { useSession } from "../session/session.ts";
 import { goTo } from "../studio/address.ts";
-import { useValue } from "../studio/stores.ts";
+import { useNow, useValue } from "../studio/stores.ts";
 import { Tile } from "./tile.tsx";
 import "./tiles.css";
 
-export function Tiles({ open }: { readonly open: string | null }) {
+/** How long ago a film was made is said in minutes. */
+const MINUTE_MS = 60_000;
+
+interface Props {
+    /** The generation that is open. */
+    readonly open: string | null;
+    readonly onOpened: () => void;
+}
+
+export function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
-    const { generations, isLoading, nextCursor, error } = useValue(library);
-    const onOpen = useCallback((generation: Generation) => {
-        goTo(generation.id);
-        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-        document.querySelector("#stage")?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
-    }, []);
+    const { generations, phase, hasMore, error } = useValue(library);
+    const now = useNow(true, MINUTE_MS);
+    const isLoading = phase === "loading" && generations.length === 0;
+    const onOpen = useCallback(
+        (generation: Generation) => {
+            goTo(generation.id);
+            onOpened();
+        },
+        [onOpened],
+    );
     return (
         <section className="library" aria-label="My generations" data-testid="my-generations">
             <h2 className="section-title">
-                My generations {generations.length > 0 && <span className="muted">{generations.length}{nextCursor !== null && "+"}</span>}
+                My generations {generations.length > 0 && <span className="muted">{generations.length}{hasMore && "+"}</span>}
             </h2>
             {error !== null && <Fault error={error} />}
             {generations.length === 0 && !isLoading && error === null && <p className="muted">Nothing yet. What you generate stays here, and only you see it.</p>}
             <ul className="tiles">
-                {isLoading && generations.length === 0 && [0, 1, 2, 3].map((place) => <li key={place} className="tile-ghost" aria-hidden="true" />)}
+                {isLoading && [0, 1, 2, 3].map((place) => <li key={place} className="tile-ghost" aria-hidden="true" />)}
                 {generations.map((generation) => (
                     <li key={generation.id}>
-                        <Tile generation={generation} isOpen={generation.id === open} onOpen={onOpen} />
+                        <Tile now={now} generation={generation} isOpen={generation.id === open} onOpen={onOpen} />
                     </li>
                 ))}
             </ul>
-            {nextCursor !== null && (
-                <button type="button" className="button" onClick={() => void library.more()}>
+            {hasMore && (
+                <button type="button" className="button" onClick={() => library.more()}>
                     Show more
                 </button>
             )}

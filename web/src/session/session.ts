@@ -22,7 +22,6 @@ export function openSession(pass: Pass): Session {
 }
 
 export function closeSession(session: Session): void {
-    session.library.close();
     session.client.close();
 }
 

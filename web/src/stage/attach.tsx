@@ -5,29 +5,30 @@ import { CloseIcon } from "../frame/icons.tsx";
 import { Copyable } from "../frame/copyable.tsx";
 import "./attach.css";
 
-const WORKER = `import json, sys, urllib.request, uuid
+const WORKER = `import json, sys, uuid
+from urllib.request import Request, urlopen
 from websockets.sync.client import connect
-from my_model import generate  # yours: (prompt, on_percent) -> bytes of an mp4
+from my_model import generate  # yours: (prompt, on_percent) -> the bytes of an mp4
 
 url, auth = sys.argv[1], {"Authorization": "Bearer " + sys.argv[2]}
-ws = connect(url + "/v1/worker", additional_headers=auth)
-say = lambda type, **fields: ws.send(json.dumps({"type": type, **fields}))
-say("hello", worker="mine", instance=uuid.uuid4().hex, pools={"gpu": 1})
-while True:
-    say("heartbeat", tokens=1)
-    try: m = json.loads(ws.recv(timeout=2))
-    except TimeoutError: continue
-    if m["type"] == "offer":
-        job = m; say("accept", offer=m["offer"])
-    if m["type"] == "granted":
-        run = {"lease": m["lease"]}
-        film = generate(job["inputs"]["input"]["prompt"],
-                        lambda percent: say("progress", **run, stage="generating_frames", progress=percent))
-        to = f"http{url[2:]}/v1/generations/{job['generation']}/artifacts/film.mp4"
-        put = urllib.request.Request(to, film, {**auth, "x-rushes-lease": m["lease"]}, method="PUT")
-        kept = json.load(urllib.request.urlopen(put))  # name, size and hash
-        say("artifact", **run, eventId=uuid.uuid4().hex, **kept)
-        say("done", **run, eventId=uuid.uuid4().hex, outputs={"video": "film.mp4"})`;
+with connect(url + "/v1/worker", additional_headers=auth) as ws:
+    say = lambda type, **fields: ws.send(json.dumps({"type": type, **fields}))
+    say("hello", worker="mine", instance=uuid.uuid4().hex, pools={"gpu": 1})
+    while True:
+        say("heartbeat", tokens=1)
+        try: m = json.loads(ws.recv(timeout=2))
+        except TimeoutError: continue
+        if m["type"] == "offer":
+            job = m
+            say("accept", offer=m["offer"])
+        if m["type"] == "granted":
+            run = {"lease": m["lease"]}
+            tell = lambda done: say("progress", **run, stage="generating_frames", progress=done)
+            film = generate(job["inputs"]["input"]["prompt"], tell)
+            to = f"http{url[2:]}/v1/generations/{job['generation']}/artifacts/film.mp4"
+            kept = urlopen(Request(to, film, {**auth, "x-rushes-lease": m["lease"]}, method="PUT"))
+            say("artifact", **run, eventId=uuid.uuid4().hex, **json.load(kept))  # name, size, hash
+            say("done", **run, eventId=uuid.uuid4().hex, outputs={"video": "film.mp4"})`;
 
 export function Attach({ onClose }: { readonly onClose: () => void }) {
     const dialog = useRef<HTMLDialogElement>(null);

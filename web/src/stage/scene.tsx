@@ -3,7 +3,7 @@
 import { useState } from "react";
 import type { Generation, GenerationEvent } from "@rushes/client";
 import { Attach } from "./attach.tsx";
-import { sceneOf, understoodOf } from "./shown.ts";
+import { sceneOf } from "./shown.ts";
 
 interface Props {
     readonly event: GenerationEvent;
@@ -12,7 +12,6 @@ interface Props {
 
 export function Scene({ event, generation }: Props) {
     const scene = sceneOf(event);
-    const understood = understoodOf(event);
     const { width, height, seconds, seed } = generation?.input ?? {};
     const facts = [
         typeof width === "number" && typeof height === "number" ? `${width} × ${height}` : null,
@@ -21,17 +20,17 @@ export function Scene({ event, generation }: Props) {
     ].filter((fact) => fact !== null);
     return (
         <div className="scene">
-            <ul className="chips" aria-label="Scene">
-                {facts.map((fact) => (
-                    <li key={fact} className="chip plain">{fact}</li>
-                ))}
-                {scene.map(([name, value]) => (
-                    <li key={name} className="chip" title={understood?.some((word) => word.includes(value)) ? "a word of the prompt" : name}>
-                        {value}
-                    </li>
-                ))}
-            </ul>
-            <AttachLine />
+            {scene !== null && (
+                <ul className="chips" aria-label="Scene">
+                    {scene.understood.map((word) => (
+                        <li key={`said ${word}`} className="chip" title="A word of your prompt that was understood">{word}</li>
+                    ))}
+                    {scene.chosen.map((word) => (
+                        <li key={word} className="chip plain" title="Chosen by the seed, because the prompt leaves it open">{word}</li>
+                    ))}
+                </ul>
+            )}
+            {facts.length > 0 && <p className="scene-facts">{facts.join(" · ")}</p>}
         </div>
     );
 }

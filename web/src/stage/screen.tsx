@@ -41,6 +41,7 @@ export function Screen({ store, ratio, description, poster, isOver, waiting, onP
     return (
         <div className="screen" data-testid="player" data-showing={snapshot.showing} data-over={isOver} style={{ "--ratio": ratio }}>
             {poster !== undefined && <img className="screen-ambience" src={poster} alt="" />}
+            {snapshot.showing === "waiting" && poster === undefined && !isOver && <span className="screen-dark" />}
             <div className="screen-frame">
                 {poster !== undefined && snapshot.showing === "waiting" && <img className="screen-poster" src={poster} alt="" />}
                 <canvas ref={canvas} className="screen-canvas" role="img" aria-label={`Preview: ${description}`} width={16} height={9} />

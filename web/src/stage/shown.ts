@@ -35,32 +35,45 @@ export function headingOf({ status }: Shown): string {
 }
 
 /** What is beside the heading: how long, or for what it waits. */
-export function asideOf({ status }: Shown, generation: Generation | null, startedAt: number | null): string | null {
+export function asideOf({ status }: Shown, generation: Generation | null, first: GenerationEvent | null): string | null {
     if (status.state === "queued") {
         const place = status.metadata?.queuePosition ?? generation?.queuePosition;
         if (status.metadata?.retryAt !== undefined) return "after a failed try";
         if (place === undefined) return "waiting for a worker";
         return place <= 1 ? "next in line" : `${place - 1} before it`;
     }
-    const left = secondsLeft(status, startedAt);
+    const left = secondsLeft(status, first);
     return left === null ? null : `about ${duration(left)} left`;
 }
 
-/** What the server understood of the prompt, as its worker's `metadata.scene` says it: `sunset`, `aurora`. */
-export function sceneOf(event: GenerationEvent): readonly (readonly [name: string, value: string])[] {
-    const scene = event.metadata?.scene;
-    if (typeof scene !== "object" || scene === null) return [];
-    return Object.entries(scene).flatMap(([name, value]) => {
-        if (name === "understood" || value === "no" || typeof value !== "string" || value === "") return [];
-        return [[name, value === "yes" ? name : value] as const];
-    });
+/** What the worker says of the scene it draws. */
+export interface SceneFacts {
+    /** Words of the prompt that it knew. */
+    readonly understood: readonly string[];
+    /** What it chose, because the prompt left it open. */
+    readonly chosen: readonly string[];
 }
 
-/** The words of the prompt that were understood; null when the worker does not say. */
-export function understoodOf(event: GenerationEvent): readonly string[] | null {
-    const scene = event.metadata?.scene as { understood?: unknown } | undefined;
-    if (typeof scene?.understood !== "string") return null;
-    return scene.understood.split(",").map((word) => word.trim()).filter((word) => word !== "");
+/** In this order a scene reads like a sentence; what a worker adds follows. */
+const SCENE_ORDER = ["kind", "hour", "ground", "weather", "aurora", "water", "trees", "pace", "camera"];
+
+/** `metadata.scene`, as the reference worker fills it; null when there is none. */
+export function sceneOf(event: GenerationEvent): SceneFacts | null {
+    const scene = event.metadata?.scene;
+    if (typeof scene !== "object" || scene === null) return null;
+    const { understood: said = "", ...facts } = scene as Record<string, unknown>;
+    const understood = String(said).split(",").map((word) => word.trim()).filter((word) => word !== "");
+    const place = (name: string) => (SCENE_ORDER.indexOf(name) + SCENE_ORDER.length + 1) % (SCENE_ORDER.length + 1);
+    const chosen = Object.entries(facts)
+        .sort(([a], [b]) => place(a) - place(b))
+        .flatMap(([name, value]) => {
+            if (typeof value !== "string" || value === "" || value === "no") return [];
+            const text = value === "yes" ? name : value;
+            // `snowy` said `snow`, `trees` are a `tree`: what was said need not be repeated.
+            const isSaid = understood.some((word) => word.startsWith(text.slice(0, 4)));
+            return isSaid ? [] : [name === "camera" ? `camera ${text}` : text];
+        });
+    return { understood, chosen };
 }
 
 /** Width by height, from what was asked for; 16:9 when nobody knows. */

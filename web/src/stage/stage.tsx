@@ -1,15 +1,16 @@
 // The open generation on its stage: the picture, what is being done, how far it is, and what can be done with it.
 
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { isTerminal, type Generation, type GenerationEvent } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
-import { Fault } from "../frame/fault.tsx";
+import { Fault, sentence } from "../frame/fault.tsx";
 import { percent, words } from "../studio/format.ts";
 import { stagesOf } from "../studio/stages.ts";
 import { useValue } from "../studio/stores.ts";
 import { Actions } from "./actions.tsx";
-import { Scene } from "./scene.tsx";
+import { AttachLine, Scene } from "./scene.tsx";
 import { Screen } from "./screen.tsx";
+import { useSession } from "../session/session.ts";
 import { asideOf, headingOf, promptOf, ratioOf, shownOf, type Shown } from "./shown.ts";
 import { Stages } from "./stages.tsx";
 import type { Watched } from "./watched.ts";
@@ -27,12 +28,13 @@ export function Stage({ watched, onAccepted, onPlayer }: Props) {
     const shown = shownOf(state, generation);
     const began = useBegan(state.recent);
     const prompt = promptOf(generation);
-    const isGone = state.phase === "gone";
+    const isUnlisted = useIsUnlisted(store.id);
+    const isGone = state.phase === "gone" || isUnlisted;
     const problem = state.error ?? error;
     if (shown === null || isGone) {
         return (
             <section className="stage" aria-label="Film">
-                <div className="screen" style={{ "--ratio": 16 / 9 }}>
+                <div className="screen" data-showing="waiting" data-over={isGone || problem !== null} style={{ "--ratio": 16 / 9 }}>
                     <div className="screen-frame">
                         <p className="screen-word">{isGone ? "This film was deleted." : problem === null ? "Looking for it…" : "There is no such film."}</p>
                     </div>
@@ -60,14 +62,19 @@ export function Stage({ watched, onAccepted, onPlayer }: Props) {
             />
             <div className="stage-head">
                 <h2 className="stage-state" data-testid="state">{headingOf(shown)}</h2>
-                <span className="stage-aside">{asideOf(shown, generation, began.startedAt)}</span>
-                {!isOver && <output className="stage-percent" aria-label="Overall">{percent(status.progress)}</output>}
+                <span className="stage-aside">{asideOf(shown, generation, began.first)}</span>
+                {!isOver && (
+                    <span className="stage-percent" role="progressbar" aria-label="The whole film" aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.floor(status.progress)}>
+                        {percent(status.progress)}
+                    </span>
+                )}
                 <Actions event={event} onAccepted={onAccepted} />
             </div>
             {event.state === "failed" && <Failure event={event} />}
-            {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} message={status.message} />}
+            {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} status={status} />}
             {prompt !== "" && <p className="stage-prompt">{prompt}</p>}
             <Scene event={event} generation={generation} />
+            <AttachLine />
             <Announcer event={event} />
         </section>
     );
@@ -94,8 +101,8 @@ function Failure({ event }: { readonly event: GenerationEvent }) {
     const { errorCode, errorMessage, errorHint } = event.metadata ?? {};
     return (
         <div className="fault" role="alert">
-            <span>{errorMessage ?? event.message}</span>
-            {errorHint !== undefined && <span className="fault-hint">{errorHint}</span>}
+            <span>{sentence(errorMessage ?? event.message)}</span>
+            {errorHint !== undefined && <span className="fault-hint">{sentence(errorHint)}</span>}
             {errorCode !== undefined && <code>{errorCode}</code>}
         </div>
     );
@@ -107,17 +114,37 @@ function Announcer({ event }: { readonly event: GenerationEvent }) {
     return <p className="unseen" role="status" aria-live="polite">{said}</p>;
 }
 
-/** When work began and which stages there were, of what was seen since this generation is open. */
-function useBegan(recent: readonly GenerationEvent[]): { readonly startedAt: number | null; readonly seen: readonly string[] } {
-    const seen = useRef<string[]>([]);
-    const [startedAt, setStartedAt] = useState<number | null>(null);
-    const first = recent.find(({ type }) => type === "stage_started");
+/** Was it in the list, and is not any more? The server tells nobody of the deletion of a film that is finished. */
+function useIsUnlisted(id: string): boolean {
+    const { library } = useSession();
+    const { generations, hasMore } = useValue(library);
+    const wasListed = useRef(false);
+    const isListed = generations.some((one) => one.id === id);
     useEffect(() => {
-        if (first !== undefined) setStartedAt((before) => before ?? first.timestamp);
-    }, [first]);
-    const names = useMemo(() => {
-        for (const { stage } of recent) if (stage !== undefined && !seen.current.includes(stage)) seen.current = [...seen.current, stage];
-        return seen.current;
+        if (isListed) wasListed.current = true;
+    }, [isListed]);
+    return wasListed.current && !isListed && !hasMore;
+}
+
+interface Began {
+    /** The first event of the work that goes on, of what was seen. */
+    readonly first: GenerationEvent | null;
+    /** Stages there were. */
+    readonly seen: readonly string[];
+}
+
+/** What the store's last events, which are bounded, do not hold any more. */
+function useBegan(recent: readonly GenerationEvent[]): Began {
+    const began = useRef<Began>({ first: null, seen: [] });
+    return useMemo(() => {
+        let { first, seen } = began.current;
+        for (const event of recent) {
+            // Another try begins anew, and so does its pace.
+            if (event.state !== "running" || event.progress < (first?.progress ?? 0)) first = null;
+            else if (first === null || event.sequence < first.sequence) first = event;
+            if (event.stage !== undefined && !seen.includes(event.stage)) seen = [...seen, event.stage];
+        }
+        began.current = { first, seen };
+        return began.current;
     }, [recent]);
-    return { startedAt, seen: names };
 }

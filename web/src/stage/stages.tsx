@@ -1,5 +1,6 @@
 // A bar for each stage.
 
+import type { GenerationEvent } from "@rushes/client";
 import type { Stage } from "../studio/stages.ts";
 import { words } from "../studio/format.ts";
 import { CheckIcon } from "../frame/icons.tsx";
@@ -7,11 +8,10 @@ import "./stages.css";
 
 interface Props {
     readonly stages: readonly Stage[];
-    /** What the running one says of itself. */
-    readonly message: string;
+    readonly status: GenerationEvent;
 }
 
-export function Stages({ stages, message }: Props) {
+export function Stages({ stages, status }: Props) {
     if (stages.length === 0) return null;
     return (
         <ol className="stages">
@@ -33,15 +33,15 @@ export function Stages({ stages, message }: Props) {
                     >
                         <i style={{ "--part": (progress ?? 0) / 100 }} />
                     </span>
-                    <span className="stage-message">{state === "running" ? short(message) : ""}</span>
+                    <span className="stage-message" title={state === "running" ? status.message : undefined}>{state === "running" ? detail(status) : ""}</span>
                 </li>
             ))}
         </ol>
     );
 }
 
-/** Below a bar there is room for what changes: `22/48` of `Generating frames (22/48)`. */
-function short(message: string): string {
-    const [, inside] = /\(([^()]+)\)\s*$/.exec(message) ?? [];
-    return inside?.replace("/", " of ") ?? message;
+/** Below a bar there is room for what changes; where nothing is counted, for what the server says. */
+function detail({ metadata, message }: GenerationEvent): string {
+    const { currentFrame, totalFrames } = metadata ?? {};
+    return currentFrame !== undefined && totalFrames !== undefined ? `${currentFrame} of ${totalFrames} frames` : message;
 }

@@ -2,17 +2,16 @@
 
 import type { GenerationEvent } from "@rushes/client";
 
-/** 8 %: before, the pace is that of starting up. */
+/** 8 %: what is seen of the pace before is that of starting up. */
 const PROGRESS_MIN = 8;
 
-/**
- * Seconds left, or null while nobody can know. `startedAt` is when work began, by the server's clock, and so is `now`.
- */
-export function secondsLeft(event: GenerationEvent, startedAt: number | null): number | null {
-    if (event.state !== "running") return null;
-    const told = event.metadata?.estimatedSecondsRemaining;
+/** Seconds left, or null while nobody can know. `first` is the first event of this work that was seen. */
+export function secondsLeft(status: GenerationEvent, first: GenerationEvent | null): number | null {
+    if (status.state !== "running") return null;
+    const told = status.metadata?.estimatedSecondsRemaining;
     if (typeof told === "number" && told >= 0) return told;
-    if (startedAt === null || event.progress < PROGRESS_MIN || event.progress >= 100) return null;
-    const spent = (event.timestamp - startedAt) / 1_000;
-    return spent <= 0 ? null : (spent * (100 - event.progress)) / event.progress;
+    if (first === null) return null;
+    const [made, spent] = [status.progress - first.progress, (status.timestamp - first.timestamp) / 1_000];
+    if (made < PROGRESS_MIN || spent <= 0 || status.progress >= 100) return null;
+    return (spent * (100 - status.progress)) / made;
 }

@@ -76,9 +76,11 @@ test("stages of a foreign pipeline are those that were seen, without numbers", (
 
 test("time left is what the server says, else the pace so far, else unknown", () => {
     expect(secondsLeft(event(1, { metadata: { estimatedSecondsRemaining: 65 } }), null)).toBe(65);
-    expect(secondsLeft(event(1, { progress: 25, timestamp: 11_000 }), 1_000)).toBe(30);
-    expect(secondsLeft(event(1, { progress: 5, timestamp: 11_000 }), 1_000)).toBeNull();
-    expect(secondsLeft(event(1, { state: "queued" }), 1_000)).toBeNull();
+    const first = event(2, { progress: 0, timestamp: 1_000 });
+    expect(secondsLeft(event(9, { progress: 25, timestamp: 11_000 }), first)).toBe(30);
+    expect(secondsLeft(event(9, { progress: 60, timestamp: 11_000 }), event(5, { progress: 40, timestamp: 1_000 }))).toBe(20);
+    expect(secondsLeft(event(9, { progress: 5, timestamp: 11_000 }), first)).toBeNull();
+    expect(secondsLeft(event(9, { state: "queued" }), first)).toBeNull();
 });
 
 /** A store's states as they come: event by event, then a change of phase. */
@@ -121,22 +123,24 @@ test("values read as people say them", () => {
 
 const calm: Circumstances = {
     connection: { state: "live", transport: "websocket", retryAt: null, error: null },
-    isWatching: true, isOnline: true, wasCut: false, isOutdated: false, now: 0,
+    isWaiting: true, isOnline: true, wasConnected: true, wasCut: false, wasChosen: false, isOutdated: false, now: 0,
 };
 const at = (connection: Partial<ConnectionSnapshot>, rest: Partial<Circumstances> = {}): Circumstances => ({ ...calm, ...rest, connection: { ...calm.connection, ...connection } });
 
 test("nothing is said while all is well, nor while nothing is watched", () => {
     expect(noticeOf(calm)).toBeNull();
-    expect(noticeOf(at({ state: "offline" }, { isWatching: false }))).toBeNull();
-    expect(badgeOf(at({ state: "offline" }, { isWatching: false })).text).toBe("Ready");
+    expect(noticeOf(at({ state: "offline" }, { isWaiting: false }))).toBeNull();
+    expect(badgeOf(at({ state: "offline" }, { isWaiting: false })).text).toBe("Ready");
+    expect(noticeOf(at({ state: "reconnecting" }, { wasConnected: false }))).toBeNull();
 });
 
 test("each trouble is said in words, with what can be done", () => {
-    expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }))).toMatchObject({ text: expect.stringMatching(/your film goes on.*in 3 s/s), action: "retry" });
+    expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }))).toMatchObject({ text: expect.stringMatching(/your film goes on/), wait: "Trying again in 3 s.", action: "retry" });
     expect(noticeOf(at({ state: "reconnecting", retryAt: 2_500 }, { wasCut: true }))?.text).toMatch(/^You cut/);
     expect(noticeOf(at({ state: "offline", retryAt: 9_000 }))?.text).toMatch(/does not answer/);
     expect(noticeOf(at({ state: "reconnecting" }, { isOnline: false }))?.text).toMatch(/You are offline/);
     expect(noticeOf(at({ state: "polling", transport: "poll" }))?.text).toMatch(/Nothing is missed/);
+    expect(noticeOf(at({ state: "polling", transport: "poll" }, { wasChosen: true }))).toBeNull();
     expect(noticeOf(at({}, { isOutdated: true }))?.action).toBe("reload");
 });
 

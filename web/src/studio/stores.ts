@@ -32,15 +32,15 @@ export function useIsOnline(): boolean {
     return useSyncExternalStore(onNetwork, () => navigator.onLine);
 }
 
-/** The time, each second while `isNeeded`. */
-export function useNow(isNeeded: boolean): number {
+/** The time, each second while `isNeeded`, or as often as it is said. */
+export function useNow(isNeeded: boolean, everyMs = 1_000): number {
     const [now, setNow] = useState(() => Date.now());
     useEffect(() => {
         if (!isNeeded) return;
         setNow(Date.now());
-        const timer = setInterval(() => setNow(Date.now()), 1_000);
+        const timer = setInterval(() => setNow(Date.now()), everyMs);
         return () => clearInterval(timer);
-    }, [isNeeded]);
+    }, [isNeeded, everyMs]);
     return now;
 }
 
@@ -55,4 +55,11 @@ export function useMedia(query: string): boolean {
         [query],
     );
     return useSyncExternalStore(subscribe, () => matchMedia(query).matches);
+}
+
+const NOTHING: Readable<null> = { subscribe: () => () => {}, getSnapshot: () => null };
+
+/** The same for something that may not be there. */
+export function useValueOf<T>(readable: Readable<T> | null): T | null {
+    return useValue<T | null>(readable ?? NOTHING);
 }
