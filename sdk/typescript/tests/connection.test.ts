@@ -128,6 +128,18 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s", (rung) => {
         expect(store.getSnapshot()).toMatchObject({ phase: "refused", error: { code: "not_found" } });
     });
 
+    it("says that what it watched was deleted while it was away", async () => {
+        server.publish(id, 2);
+        const rushes = client(only);
+        const store = rushes.watch(id);
+        const all = collect(store);
+        await until(store, ({ phase }) => phase === "live");
+        server.logs.delete(id);
+        server.cutAll();
+        await expect(all).rejects.toMatchObject({ code: "not_found" });
+        expect(store.getSnapshot()).toMatchObject({ phase: "gone", event: { sequence: 2 } });
+    });
+
     it("asks for a new token when the one it has is refused, and goes on", async () => {
         server.tokens = new Set(["second"]);
         server.publish(id, 3, 3);
