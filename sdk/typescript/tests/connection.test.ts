@@ -191,6 +191,29 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s", (rung) => {
     });
 });
 
+describe("a wish that changes", () => {
+    it("is live though the server answers two subscriptions at once by one", async () => {
+        server.publish(id, 2);
+        server.faults = { mergeMs: 30 };
+        const rushes = client();
+        const other = rushes.watch("gen_b", { after: "start" });
+        server.publish("gen_b", 1);
+        const leave = other.subscribe(() => {});
+        await until(other, ({ phase }) => phase === "live");
+        const store = rushes.watch(id, { after: "start" });
+        const all = collect(store);
+        const frames = store.watchFrames({ maxFps: 5 }, () => {});
+        const more = store.watchFrames({ maxFps: 12 }, () => {});
+        await until(store, ({ phase }) => phase === "live");
+        await until(rushes.connection, ({ state }) => state === "live");
+        await vi.waitUntil(() => server.count(`ws subscribe ${id}`) === 2, { timeout: 5_000 });
+        server.publish(id, 1, 3);
+        expect(await all).toEqual(upTo(3));
+        expect(store.getSnapshot().counts.holes).toBe(0);
+        for (const stop of [frames.stop, more.stop, leave]) stop();
+    });
+});
+
 describe("the ladder", () => {
     const joined = (rushes: Rushes) => {
         const store = rushes.watch(id, { after: "start" });

@@ -13,7 +13,9 @@ export class Library {
     readonly #mine: Mine;
     /** Held, so that a generation has one store as long as the page is there. */
     readonly #stores = new Map<string, GenerationStore>();
-    /** Answers to submissions: what was asked for is known before the list tells of it. */
+    /** Stores that went on from a kept position, until somebody asked. */
+    readonly #resumed = new Set<string>();
+    /** The last answer to a submission: it is known before the list tells of it. */
     #accepted: Generation | null = null;
 
     constructor(client: Rushes, positions: Positions) {
@@ -45,15 +47,16 @@ export class Library {
         if (held !== undefined) return held;
         const after = this.#positions.get(id);
         const isThere = typeof generation !== "string" && isTerminal(generation.state) && generation.position === after;
-        const store = this.#client.watch(after === undefined || isThere ? generation : id, after === undefined || isThere ? {} : { after });
+        const isResumed = after !== undefined && !isThere;
+        const store = isResumed ? this.#client.watch(id, { after }) : this.#client.watch(generation);
+        if (isResumed) this.#resumed.add(id);
         this.#stores.set(id, store);
         return store;
     }
 
-    /** It was deleted: the list is read without it. */
-    forget(id: string): void {
-        this.#stores.delete(id);
-        void this.#mine.refresh();
+    /** Did the store go on from a position that was kept? Said once: whoever looks again looks at what is known. */
+    takeResumed(id: string): boolean {
+        return this.#resumed.delete(id);
     }
 
     /** Reads the list anew: somebody looks again. */
