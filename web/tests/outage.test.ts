@@ -45,7 +45,16 @@ async function expectWhole(studio: Studio, id: string): Promise<void> {
 
 it("refills and marks what was missed while the connection was cut by its button", async () => {
     const { studio, id } = await running(3);
+    // The way back stays closed until something was missed.
+    network.refuse();
     await studio.at("cut").click();
+    const { sequences } = await studio.rows();
+    let head = 0;
+    while (head < (sequences.at(-1) as number) + 2) {
+        const page = await program.ask<{ events: { sequence: number }[] }>("ada", `/v1/generations/${id}/events?after=start&limit=256`);
+        head = page.events.at(-1)?.sequence ?? 0;
+    }
+    network.mend();
     await studio.page.waitForFunction(() => document.querySelector("[data-testid=event-row][data-refilled=true]") !== null);
     const { refilled } = await studio.rows();
     expect(refilled.length).toBeGreaterThan(0);

@@ -132,7 +132,8 @@ export class SocketTransport implements Transport {
                 this.#isOpen = true;
                 this.#dog = { heardAt: this.#world.now(), askedAt: null };
                 this.#outlet.opened();
-                for (const id of [...this.#joined.keys()]) this.join(id);
+                // All one's own last, whose sign sorts before all ids: what has a place of its own goes on from there.
+                for (const id of [...this.#joined.keys()].sort().reverse()) this.join(id);
                 return;
             case "event":
                 this.#outlet.heard(message.event.generationId, message);

@@ -159,6 +159,7 @@ export class ScriptedServer {
     /** Tells of each generation that has not ended, and of each that comes. */
     #followAll(tell: (id: string, from: string | null) => void): () => void {
         const known = new Set(this.logs.keys());
+        // From the state it has, as if nothing was known.
         for (const [id, log] of this.logs) if (log.at(-1)?.state !== "complete") tell(id, null);
         const look = () => {
             for (const id of this.logs.keys()) {
