@@ -17,6 +17,7 @@ export class Library {
     readonly #resumed = new Set<string>();
     /** The last answer to a submission: it is known before the list tells of it. */
     #accepted: Generation | null = null;
+    #release = () => {};
 
     constructor(client: Rushes, positions: Positions) {
         this.#client = client;
@@ -32,9 +33,12 @@ export class Library {
         return this.getSnapshot().generations.find((one) => one.id === id) ?? (this.#accepted?.id === id ? this.#accepted : undefined);
     }
 
-    /** Just submitted. */
+    /** Just submitted. Watched at once, so that its first events come one by one and not as the list sums them up. */
     accept(generation: Generation): void {
         this.#accepted = generation;
+        const before = this.#release;
+        this.#release = this.store(generation).subscribe(() => {});
+        before();
     }
 
     /**

@@ -22,7 +22,7 @@ export function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
     const { generations, phase, hasMore, error } = useValue(library);
     const now = useNow(true, MINUTE_MS);
-    const isLoading = phase === "loading" && generations.length === 0;
+    const isLoading = phase === "loading" && generations.length === 0 && error === null;
     const onOpen = useCallback(
         (generation: Generation) => {
             goTo(generation.id);

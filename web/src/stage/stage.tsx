@@ -24,6 +24,8 @@ interface Props {
 
 export function Stage({ watched, onAccepted, onPlayer }: Props) {
     const { store, generation, error } = watched;
+    // Effects of the player below run before this one.
+    useEffect(() => watched.log.open(), [watched.log]);
     const state = useValue(store);
     const shown = shownOf(state, generation);
     const began = useBegan(state.recent);
