@@ -61,10 +61,13 @@ export class SocketTransport implements Transport {
     }
 
     leave(id: string): void {
+        const isAsked = this.#joined.get(id);
         if (!this.#joined.delete(id) || !this.#isOpen) return;
-        // The list of all one's own still wants its events, and no pictures.
-        if (this.#joined.has(ALL_OF_MINE)) this.#say({ type: "subscribe", generationId: id, after: "now", delivery: "latest" });
-        else this.#say({ type: "unsubscribe", ...whose(id) });
+        const isListed = this.#joined.has(ALL_OF_MINE);
+        // The list of all one's own wants its events still. Pictures are wanted no more, which may not be said yet.
+        if (isListed && !isAsked) return;
+        this.#say({ type: "unsubscribe", ...whose(id) });
+        if (isListed) this.join(ALL_OF_MINE);
     }
 
     credit(id: string): void {
