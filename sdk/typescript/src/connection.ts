@@ -110,9 +110,10 @@ export class Connection {
 
     /** @internal */
     add(store: Member): void {
-        const isFull = this.#stores.size >= MEMBERS_MAX;
-        const error = isFull ? new RushesError("too_many", `${MEMBERS_MAX} are watched already`, true) : this.#error;
-        if (isFull || error?.code === "closed") return void store.hear({ kind: "refused", error: error as RushesError }, store.id);
+        let error = this.#error;
+        if (this.#stores.size >= MEMBERS_MAX) error = new RushesError("too_many", "too many at once", true);
+        else if (error?.code !== "closed") error = null;
+        if (error) return void store.hear({ kind: "refused", error }, store.id);
         this.#stopLinger();
         this.#stores.set(store.id, store);
         if (this.#transport !== null) this.#each((transport) => transport.join(store.id));

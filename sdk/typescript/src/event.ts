@@ -76,8 +76,8 @@ export function isGenerationId(text: unknown): text is string {
 
 /** An event, or null when the wire holds something else. Fields of a later version stay. */
 export function decodeEvent(wire: unknown): GenerationEvent | null {
-    const event = wire as Record<string, unknown> | null;
-    if (typeof event !== "object" || event === null || !isGenerationId(event.generationId)) return null;
+    const event = wire as Record<string, unknown>;
+    if (!isGenerationId(event?.generationId)) return null;
     for (const key of ["eventId", "tenantId", "userId", "causalId"]) {
         if (typeof event[key] !== "string" || event[key] === "") return null;
     }

@@ -111,8 +111,11 @@ export function reduce(history: History, input: Input): readonly [History, Effec
         case "done":
             return missing(history);
         case "gone":
-        case "refused":
-            return [change(history, { phase: input.kind, error: input.error }), "none"];
+        case "refused": {
+            const { kind, error } = input;
+            // It was known and is not found now: deleted while nobody could tell.
+            return [change(history, { phase: state.event && error.code === "not_found" ? "gone" : kind, error }), "none"];
+        }
         case "disconnected": {
             const calm = history.resuming ? { ...history, resuming: false } : history;
             return [state.phase === "live" ? change(calm, { phase: "joining" }) : calm, "none"];

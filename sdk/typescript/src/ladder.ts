@@ -43,7 +43,7 @@ export interface Loss {
 }
 
 export function beginLadder(rungs: readonly Rung[]): Ladder {
-    return { rungs: rungs.length === 0 ? RUNGS : rungs, at: 0, failures: 0, attempt: 0, climbs: 0, proven: false, openAt: null };
+    return { rungs, at: 0, failures: 0, attempt: 0, climbs: 0, proven: false, openAt: null };
 }
 
 export function rungOf(ladder: Ladder): Rung {

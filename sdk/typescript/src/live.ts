@@ -59,14 +59,14 @@ const UNKNOWN: ServerMessage = { kind: "unknown" };
 
 /** Reads one text message. What cannot be read is `unknown`, and to be skipped like a type of a later version. */
 export function decodeServerMessage(text: string): ServerMessage {
-    let wire: Record<string, unknown> | null;
+    let wire: Record<string, unknown>;
     try {
         wire = JSON.parse(text);
     } catch {
         return UNKNOWN;
     }
-    if (typeof wire !== "object" || wire === null) return UNKNOWN;
-    switch (wire.type) {
+    // Whatever is no object has no type.
+    switch (wire?.type) {
         case "status_update":
             return decodeStatus(wire);
         case "error": {

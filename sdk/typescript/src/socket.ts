@@ -12,6 +12,11 @@ import type { WebSocketLike, World } from "./world.ts";
 /** More than anybody takes: unpauses. */
 const CREDIT_MAX = 0xffff_ffff;
 
+/** Where the `subscribe` of a generation stands. Numbers, because they are small when bundled. */
+const ANSWERED = 0;
+const ASKED = 1;
+const ASK_AGAIN = 2;
+
 export class SocketTransport implements Transport {
     readonly #url: string;
     readonly #tokens: Tokens;
@@ -22,7 +27,10 @@ export class SocketTransport implements Transport {
     #dog: Watchdog;
     #isOpen = false;
     #isOver = false;
-    /** How many `subscribe` of a generation are not answered; only the last answer says where we are. */
+    /**
+     * What is watched. One `subscribe` of each at a time: the server may answer two at once by one `subscribed`. What is
+     * wanted meanwhile is asked for when the answer is there.
+     */
     readonly #joined = new Map<string, number>();
     readonly #timers = new Set<() => void>();
     #reconnectMs: number | undefined;
@@ -33,16 +41,15 @@ export class SocketTransport implements Transport {
         this.#world = world;
         this.#outlet = outlet;
         this.#dog = { heardAt: world.now(), askedAt: world.now() };
-        for (const id of ids) this.#joined.set(id, 0);
+        for (const id of ids) this.#joined.set(id, ANSWERED);
         void this.#open();
     }
 
     join(id: string): void {
-        const pending = this.#joined.get(id) ?? 0;
-        this.#joined.set(id, pending);
+        const isAsked = this.#joined.get(id);
         const wanted = this.#isOpen ? this.#outlet.wanted(id) : null;
-        if (wanted === null) return;
-        this.#joined.set(id, pending + 1);
+        this.#joined.set(id, isAsked ? ASK_AGAIN : wanted ? ASKED : ANSWERED);
+        if (isAsked || !wanted) return;
         this.#say({
             type: "subscribe",
             ...whose(id),
@@ -54,10 +61,13 @@ export class SocketTransport implements Transport {
     }
 
     leave(id: string): void {
+        const isAsked = this.#joined.get(id);
         if (!this.#joined.delete(id) || !this.#isOpen) return;
-        // The list of all one's own still wants its events, and no pictures.
-        if (this.#joined.has(ALL_OF_MINE)) this.#say({ type: "subscribe", generationId: id, after: "now", delivery: "latest" });
-        else this.#say({ type: "unsubscribe", ...whose(id) });
+        const isListed = this.#joined.has(ALL_OF_MINE);
+        // The list of all one's own wants its events still. Pictures are wanted no more, which may not be said yet.
+        if (isListed && !isAsked) return;
+        this.#say({ type: "unsubscribe", ...whose(id) });
+        if (isListed) this.join(ALL_OF_MINE);
     }
 
     credit(id: string): void {
@@ -125,7 +135,8 @@ export class SocketTransport implements Transport {
                 this.#isOpen = true;
                 this.#dog = { heardAt: this.#world.now(), askedAt: null };
                 this.#outlet.opened();
-                for (const id of [...this.#joined.keys()]) this.join(id);
+                // All one's own last, whose sign sorts before all ids: what has a place of its own goes on from there.
+                for (const id of [...this.#joined.keys()].sort().reverse()) this.join(id);
                 return;
             case "event":
                 this.#outlet.heard(message.event.generationId, message);
@@ -137,7 +148,7 @@ export class SocketTransport implements Transport {
                 return this.#answered(message);
             case "done":
                 // It ends the subscription before the one that was asked for since.
-                if ((this.#joined.get(message.generationId) ?? 0) > 0) return;
+                if (this.#joined.get(message.generationId)) return;
                 this.#outlet.heard(message.generationId, message);
                 return;
             case "error":
@@ -156,10 +167,11 @@ export class SocketTransport implements Transport {
 
     #answered(message: ServerMessage & { kind: "subscribed" }): void {
         const { generationId: id = ALL_OF_MINE, position } = message;
-        if (!this.#joined.has(id)) return;
-        const pending = Math.max(0, (this.#joined.get(id) ?? 0) - 1);
-        this.#joined.set(id, pending);
-        if (pending === 0) this.#outlet.heard(id, { kind: "subscribed", ...(position !== undefined && { position }) });
+        const before = this.#joined.get(id);
+        if (before === undefined) return;
+        this.#joined.set(id, ANSWERED);
+        if (before === ASK_AGAIN) this.join(id);
+        else this.#outlet.heard(id, { kind: "subscribed", ...(position !== undefined && { position }) });
     }
 
     #refused(error: RushesError, id: string | undefined): void {
@@ -172,9 +184,9 @@ export class SocketTransport implements Transport {
         if (!error.retryable) return;
         // Asked too fast, or the store cannot be read: whoever waits for an answer asks again.
         this.#later(this.#world.timing.refusedMs * (1 + this.#world.random()), () => {
-            for (const [waiting, pending] of this.#joined) {
-                if (waiting !== id && (id !== undefined || pending === 0)) continue;
-                this.#joined.set(waiting, 0);
+            for (const [waiting, state] of this.#joined) {
+                if (waiting !== id && (id !== undefined || state === ANSWERED)) continue;
+                this.#joined.set(waiting, ANSWERED);
                 this.join(waiting);
             }
         });

@@ -53,7 +53,7 @@ export class Tokens {
         }
         this.#last = token;
         if (token === this.#refused) {
-            throw new RushesError("unauthorized", "the token was refused and `getToken` gave the same again", false);
+            throw new RushesError("unauthorized", "`getToken` gave the refused token again", false);
         }
         return token;
     }

@@ -128,6 +128,18 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s", (rung) => {
         expect(store.getSnapshot()).toMatchObject({ phase: "refused", error: { code: "not_found" } });
     });
 
+    it("says that what it watched was deleted while it was away", async () => {
+        server.publish(id, 2);
+        const rushes = client(only);
+        const store = rushes.watch(id);
+        const all = collect(store);
+        await until(store, ({ phase }) => phase === "live");
+        server.logs.delete(id);
+        server.cutAll();
+        await expect(all).rejects.toMatchObject({ code: "not_found" });
+        expect(store.getSnapshot()).toMatchObject({ phase: "gone", event: { sequence: 2 } });
+    });
+
     it("asks for a new token when the one it has is refused, and goes on", async () => {
         server.tokens = new Set(["second"]);
         server.publish(id, 3, 3);
@@ -176,6 +188,29 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s", (rung) => {
         const all = ids.map((one) => collect(rushes.watch(one, { after: "start" })));
         for (const one of ids) server.publish(one, 20, 30);
         for (const sequences of await Promise.all(all)) expect(sequences).toEqual(upTo(30));
+    });
+});
+
+describe("a wish that changes", () => {
+    it("is live though the server answers two subscriptions at once by one", async () => {
+        server.publish(id, 2);
+        server.faults = { mergeMs: 30 };
+        const rushes = client();
+        const other = rushes.watch("gen_b", { after: "start" });
+        server.publish("gen_b", 1);
+        const leave = other.subscribe(() => {});
+        await until(other, ({ phase }) => phase === "live");
+        const store = rushes.watch(id, { after: "start" });
+        const all = collect(store);
+        const frames = store.watchFrames({ maxFps: 5 }, () => {});
+        const more = store.watchFrames({ maxFps: 12 }, () => {});
+        await until(store, ({ phase }) => phase === "live");
+        await until(rushes.connection, ({ state }) => state === "live");
+        await vi.waitUntil(() => server.count(`ws subscribe ${id}`) === 2, { timeout: 5_000 });
+        server.publish(id, 1, 3);
+        expect(await all).toEqual(upTo(3));
+        expect(store.getSnapshot().counts.holes).toBe(0);
+        for (const stop of [frames.stop, more.stop, leave]) stop();
     });
 });
 

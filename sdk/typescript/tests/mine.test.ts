@@ -73,10 +73,15 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s, the list of one's ow
         await until(store, ({ phase, event }) => phase === "live" && event?.sequence === 2);
         server.publish("gen_a", 2);
         await until(store, ({ event }) => event?.sequence === 4);
+        // What a return brings of it comes from its own position, and not from the list's.
+        server.publish("gen_b", 1);
+        server.cutAll();
+        server.publish("gen_a", 3);
+        await until(store, ({ event, phase }) => event?.sequence === 7 && phase === "live");
         expect(store.getSnapshot().counts).toMatchObject({ holes: 0, snapshots: 0 });
         leave();
         server.publish("gen_a", 1);
-        await until(mine, (now) => stands(now).gen_a === 5);
+        await until(mine, (now) => stands(now).gen_a === 8);
         leaveMine();
     });
 });

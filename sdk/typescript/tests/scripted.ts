@@ -17,6 +17,8 @@ export interface Faults {
     muteSockets?: boolean;
     /** Answers sockets so. */
     refuseSockets?: number;
+    /** Answers, after so many milliseconds, only the last of the `subscribe`s of a generation that came meanwhile. */
+    mergeMs?: number;
     /** Holds the body of streams back, as a buffering proxy does. */
     muteStreams?: boolean;
     /** Answers streams so. */
@@ -147,13 +149,17 @@ export class ScriptedServer {
             }
             const log = this.logs.get(id);
             if (log === undefined) return send({ type: "error", code: "not_found", error: "no such generation", retryable: false, generationId: id });
-            watching.set(id, this.#follow(socket, id, log, message.after ?? null, send));
+            const follow = () => watching.set(id, this.#follow(socket, id, log, message.after ?? null, send));
+            if (this.faults.mergeMs === undefined) return follow();
+            const timer = setTimeout(follow, this.faults.mergeMs);
+            watching.set(id, () => clearTimeout(timer));
         });
     }
 
     /** Tells of each generation that has not ended, and of each that comes. */
     #followAll(tell: (id: string, from: string | null) => void): () => void {
         const known = new Set(this.logs.keys());
+        // From the state it has, as if nothing was known.
         for (const [id, log] of this.logs) if (log.at(-1)?.state !== "complete") tell(id, null);
         const look = () => {
             for (const id of this.logs.keys()) {

@@ -14,7 +14,7 @@ export function Examples({ isBusy, onStart }: Props) {
             {EXAMPLES.map((example) => (
                 <li key={example.title}>
                     <button type="button" className="example" title={example.prompt} aria-disabled={isBusy} onClick={() => isBusy || onStart(example)}>
-                        <img src={example.picture} alt="" width={192} height={108} />
+                        <img src={example.picture} alt="" width={248} height={140} />
                         <span className="example-title">{example.title}</span>
                         <span className="example-play"><PlayIcon /></span>
                     </button>

@@ -23,7 +23,7 @@ const EventRow = memo(function EventRow({ row: { event, latencyMs, isRefilled } 
                 {event.stage !== undefined && event.type !== "stage_progress" && <em>{words(event.type.replace("stage_", "")).toLowerCase()}</em>}
             </span>
             <span className="event-progress">{percent(event.progress)}</span>
-            <span className="event-latency">{isRefilled ? "refilled" : milliseconds(latencyMs)}</span>
+            <span className="event-latency">{isRefilled ? "refilled" : latencyMs === null ? "" : milliseconds(latencyMs)}</span>
         </li>
     );
 });

@@ -2,8 +2,14 @@
 
 import { RushesError } from "@rushes/client";
 
+/** What to do about errors that have no server behind them to say it. */
+const HINTS: Readonly<Record<string, string>> = {
+    bad_answer: "The server may be of another version than this page: reload it.",
+    unreachable: "Try again when it is back: a repeat makes no second film.",
+};
+
 export function Fault({ error }: { readonly error: unknown }) {
-    const hint = error instanceof RushesError ? error.hint : undefined;
+    const hint = error instanceof RushesError ? (error.hint ?? HINTS[error.code]) : undefined;
     return (
         <div className="fault" role="alert">
             <span>{sentence(error instanceof Error ? error.message : String(error))}</span>

@@ -13,8 +13,11 @@ export class Library {
     readonly #mine: Mine;
     /** Held, so that a generation has one store as long as the page is there. */
     readonly #stores = new Map<string, GenerationStore>();
-    /** Answers to submissions: what was asked for is known before the list tells of it. */
+    /** Stores that went on from a kept position, until somebody asked. */
+    readonly #resumed = new Set<string>();
+    /** The last answer to a submission: it is known before the list tells of it. */
     #accepted: Generation | null = null;
+    #release = () => {};
 
     constructor(client: Rushes, positions: Positions) {
         this.#client = client;
@@ -30,9 +33,12 @@ export class Library {
         return this.getSnapshot().generations.find((one) => one.id === id) ?? (this.#accepted?.id === id ? this.#accepted : undefined);
     }
 
-    /** Just submitted. */
+    /** Just submitted. Watched at once, so that its first events come one by one and not as the list sums them up. */
     accept(generation: Generation): void {
         this.#accepted = generation;
+        const before = this.#release;
+        this.#release = this.store(generation).subscribe(() => {});
+        before();
     }
 
     /**
@@ -45,15 +51,16 @@ export class Library {
         if (held !== undefined) return held;
         const after = this.#positions.get(id);
         const isThere = typeof generation !== "string" && isTerminal(generation.state) && generation.position === after;
-        const store = this.#client.watch(after === undefined || isThere ? generation : id, after === undefined || isThere ? {} : { after });
+        const isResumed = after !== undefined && !isThere;
+        const store = isResumed ? this.#client.watch(id, { after }) : this.#client.watch(generation);
+        if (isResumed) this.#resumed.add(id);
         this.#stores.set(id, store);
         return store;
     }
 
-    /** It was deleted: the list is read without it. */
-    forget(id: string): void {
-        this.#stores.delete(id);
-        void this.#mine.refresh();
+    /** Did the store go on from a position that was kept? Said once: whoever looks again looks at what is known. */
+    takeResumed(id: string): boolean {
+        return this.#resumed.delete(id);
     }
 
     /** Reads the list anew: somebody looks again. */

@@ -32,7 +32,7 @@ export const Tile = memo(function Tile({ generation, isOpen, now, onOpen }: Prop
             data-generation={generation.id}
             data-state={status.state}
             aria-current={isOpen ? "true" : undefined}
-            aria-label={`${prompt}. ${said(status)}`}
+            aria-label={`${prompt}. ${words(status.state)}`}
             title={prompt}
             onClick={() => onOpen(generation)}
         >
@@ -69,7 +69,7 @@ function said(status: GenerationEvent): string {
         case "queued":
             return "Queued";
         case "running":
-            return `${status.stage === undefined ? "Running" : words(status.stage)} · ${percent(status.progress)}`;
+            return percent(status.progress);
         default:
             return words(status.state);
     }

@@ -43,5 +43,5 @@ export function Stages({ stages, status }: Props) {
 /** Below a bar there is room for what changes; where nothing is counted, for what the server says. */
 function detail({ metadata, message }: GenerationEvent): string {
     const { currentFrame, totalFrames } = metadata ?? {};
-    return currentFrame !== undefined && totalFrames !== undefined ? `${currentFrame} of ${totalFrames} frames` : message;
+    return currentFrame !== undefined && totalFrames !== undefined ? `${currentFrame} of ${totalFrames}` : message;
 }

@@ -31,9 +31,8 @@ export function useWatched(id: string | null): Watched | null {
 
 function open({ client, library, positions }: Session, id: string, tell: (watched: Watched) => void): () => void {
     const known = library.find(id) ?? null;
-    const isResumed = positions.get(id) !== undefined;
     const store = library.store(known ?? id);
-    const log = new WatchLog(store, positions, isResumed);
+    const log = new WatchLog(store, positions, library.takeResumed(id));
     tell({ store, log, generation: known, error: null });
     const stop = new AbortController();
     if (known === null) {

@@ -10,8 +10,8 @@ const SAMPLES_MAX = 64;
 
 export interface Row {
     readonly event: GenerationEvent;
-    /** From its commit to its arrival, by two clocks that may differ. */
-    readonly latencyMs: number;
+    /** From its commit to its arrival, by two clocks that may differ; null of what did not come live. */
+    readonly latencyMs: number | null;
     /** It was missed while there was no connection, and came afterwards. */
     readonly isRefilled: boolean;
 }
@@ -47,15 +47,15 @@ export function record(log: EventLog, state: GenerationState, now: number): Even
 }
 
 function take(log: EventLog, event: GenerationEvent, now: number): EventLog {
-    const latencyMs = now - event.timestamp;
     const isRefilled = log.isRefilling;
+    // What was missed is late because of the gap, and what was there before the page is old: neither is a latency.
+    const latencyMs = log.wasLive && !isRefilled ? now - event.timestamp : null;
     return {
         ...log,
         rows: [...log.rows, { event, latencyMs, isRefilled }].slice(-ROWS_MAX),
         sequence: event.sequence,
         refilled: isRefilled ? (log.refilled ?? 0) + 1 : log.refilled,
-        // What was missed is late because of the gap, and what was there before the page is old: neither is a latency.
-        samples: log.wasLive && !isRefilled ? [...log.samples, latencyMs].slice(-SAMPLES_MAX) : log.samples,
+        samples: latencyMs === null ? log.samples : [...log.samples, latencyMs].slice(-SAMPLES_MAX),
     };
 }
 

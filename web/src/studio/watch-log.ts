@@ -12,13 +12,20 @@ export class WatchLog {
     #pending: GenerationState[] = [];
     #frame: number | null = null;
     #log: EventLog;
-    readonly #stop: () => void;
+    readonly #store: GenerationStore;
+    #stop = () => {};
 
     constructor(store: GenerationStore, positions: Positions, isResumed: boolean) {
         this.#log = beginLog(isResumed);
         this.#positions = positions;
-        const look = () => this.#look(store.getSnapshot());
-        this.#stop = store.subscribe(look);
+        this.#store = store;
+    }
+
+    /** Begins to listen. After the player, so that the first subscription asks for pictures at once and no second one has to. */
+    open(): void {
+        this.#stop();
+        const look = () => this.#look(this.#store.getSnapshot());
+        this.#stop = this.#store.subscribe(look);
         look();
     }
 

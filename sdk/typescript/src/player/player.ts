@@ -17,6 +17,11 @@ export interface PlayerOptions {
     readonly canvas: HTMLCanvasElement;
     /** Where the film goes; without it the last preview stays. It lies over the canvas and is shown when it can play. */
     readonly video?: HTMLVideoElement;
+    /**
+     * Where the server is, for a page that it did not serve: a server without a public address links to films by path. The
+     * page's own address unless said otherwise.
+     */
+    readonly base?: string | URL;
     /** `progressive` unless said otherwise. */
     readonly mode?: Mode;
     /** Pictures a second, 1 to 60; 12 unless said otherwise. */
@@ -184,8 +189,8 @@ export class Player {
         const url = event?.state === "complete" ? event.metadata?.videoUrl : undefined;
         const { video } = this.#options;
         if (this.#isOver || video === undefined || typeof url !== "string" || this.#filmUrl !== null) return;
-        this.#filmUrl = url;
-        this.#change(video, url);
+        this.#filmUrl = new URL(url, this.#options.base ?? location.href).href;
+        this.#change(video, this.#filmUrl);
     }
 
     /** The film is loaded behind the previews, put to the same place, and shown once it has a picture. */
