@@ -28,6 +28,7 @@ mod retention;
 mod spec;
 mod submit;
 mod surface;
+mod timeline;
 mod tokens;
 mod uploads;
 mod webhooks;

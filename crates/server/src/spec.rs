@@ -29,7 +29,7 @@ fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// The files that `spec/openapi.json` names, and the types they describe.
-const SCHEMAS: [(&str, Make); 14] = [
+const SCHEMAS: [(&str, Make); 19] = [
     ("schema/accepted.json", make::<wire::Accepted>),
     ("schema/error.json", make::<ErrorBody>),
     ("schema/event.json", make::<Event>),
@@ -40,6 +40,11 @@ const SCHEMAS: [(&str, Make); 14] = [
     ("schema/pipeline.json", make::<Pipeline>),
     ("schema/report.json", make::<wire::Report>),
     ("schema/reported.json", make::<wire::Reported>),
+    ("schema/queue-place.json", make::<protocol::operate::Place>),
+    ("schema/in-flight.json", make::<protocol::operate::InFlight>),
+    ("schema/pool.json", make::<protocol::operate::PoolView>),
+    ("schema/pool-list.json", make::<protocol::operate::PoolList>),
+    ("schema/timeline.json", make::<protocol::timeline::Timeline>),
     ("schema/submission.json", make::<wire::Submission>),
     ("schema/token-request.json", make::<wire::TokenRequest>),
     ("schema/token-answer.json", make::<wire::TokenAnswer>),

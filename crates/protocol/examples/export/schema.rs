@@ -8,6 +8,8 @@ use rushes_protocol::{
         Uploaded,
     },
     live::{ClientMessage, ServerMessage},
+    operate::{InFlight, Place, PoolList, PoolView},
+    timeline::Timeline,
     worker,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -44,6 +46,11 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("token-request", of::<TokenRequest>()),
         ("token-answer", of::<TokenAnswer>()),
         ("uploaded", of::<Uploaded>()),
+        ("timeline", of::<Timeline>()),
+        ("queue-place", of::<Place>()),
+        ("in-flight", of::<InFlight>()),
+        ("pool", of::<PoolView>()),
+        ("pool-list", of::<PoolList>()),
     ]
 }
 
