@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use protocol::{
-    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, UserId,
-    WorkerId,
+    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, TraceParent,
+    UserId, WorkerId,
     http::{Priority, Report},
     worker::{Artifact, FailureKind},
 };
@@ -37,6 +37,8 @@ pub struct Submit {
     pub tenant: TenantId,
     /// Constant across everything it causes.
     pub causal: CausalId,
+    /// Of the request, where it sent one.
+    pub trace: Option<TraceParent>,
     /// Its pipeline, whole: a later definition does not change a running generation.
     pub pipeline: Arc<Pipeline>,
     /// What to make; already checked against the pipeline's schema.

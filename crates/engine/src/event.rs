@@ -38,6 +38,9 @@ pub enum Fact {
         retry_of: Option<GenerationId>,
         /// Finished artifacts shared with it.
         kept: Vec<(StageName, Artifact)>,
+        /// Of the request, where it sent one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<protocol::TraceParent>,
     },
     /// A worker got the run; its first stage begins.
     Granted {

@@ -58,6 +58,7 @@ impl State {
             owner: identity.owner,
             tenant: identity.tenant,
             causal: identity.causal,
+            trace: None,
             pipeline: Pipeline::external().into(),
             input: Metadata::new(),
             priority: Priority::default(),
@@ -83,7 +84,7 @@ impl State {
             attempt: protocol::Attempt(1),
             attempts: BTreeMap::new(),
         };
-        let Fact::Accepted { pipeline, input, priority, client, retry_of, kept } = fact else {
+        let Fact::Accepted { pipeline, input, priority, client, retry_of, kept, trace } = fact else {
             state.apply(fact, at);
             return state;
         };
@@ -92,6 +93,7 @@ impl State {
         state.priority = *priority;
         state.client = client.clone();
         state.retry_of = retry_of.clone();
+        state.trace = trace.clone();
         if !pipeline.is_external() {
             state.phase = Phase::Queued;
             state.stages = vec![StageState::default(); pipeline.stages.len()];

@@ -77,6 +77,9 @@ pub struct State {
     pub tenant: TenantId,
     /// Constant across everything it causes.
     pub causal: CausalId,
+    /// Of the request, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<protocol::TraceParent>,
     /// Its pipeline, whole.
     pub pipeline: Arc<Pipeline>,
     /// What to make.

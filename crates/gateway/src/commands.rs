@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use protocol::{
-    CausalId, CommandId, Event, GenerationId, Problem, Sequence, TenantId, UserId,
+    CausalId, CommandId, Event, GenerationId, Problem, Sequence, TenantId, TraceParent, UserId,
     http::{Priority, Report, Submission},
 };
 
@@ -17,6 +17,8 @@ pub struct Submit {
     pub tenant: TenantId,
     /// From `x-correlation-id`, or made.
     pub causal: CausalId,
+    /// From `traceparent`, where it was sent and is one.
+    pub trace: Option<TraceParent>,
     /// `Idempotency-Key`, or the `requestId` of a live `generate`. The same key and submission answer as the first time.
     pub idempotency: Option<String>,
     /// What was asked.

@@ -7,7 +7,7 @@ use engine::{Action, Phase, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
     CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
-    Timestamp, UserId,
+    Timestamp, TraceParent, UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,
@@ -72,6 +72,7 @@ struct Draft {
     owner: UserId,
     tenant: TenantId,
     causal: CausalId,
+    trace: Option<TraceParent>,
     pipeline: Arc<Pipeline>,
     input: protocol::Metadata,
     priority: Priority,
@@ -156,6 +157,7 @@ impl Handle {
             owner: draft.owner,
             tenant: draft.tenant,
             causal: draft.causal,
+            trace: draft.trace,
             pipeline: draft.pipeline,
             input: draft.input,
             priority: draft.priority,
@@ -214,6 +216,7 @@ impl Commands for Handle {
             owner: submit.owner,
             tenant: submit.tenant,
             causal: submit.causal,
+            trace: submit.trace,
             pipeline: checked.pipeline,
             input: checked.input,
             priority: submit.submission.priority,
@@ -243,6 +246,8 @@ impl Commands for Handle {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),
             causal,
+            // The retry belongs to the story that the first request began.
+            trace: state.trace.clone(),
             pipeline: Arc::clone(&state.pipeline),
             input: state.input.clone(),
             priority: state.priority,

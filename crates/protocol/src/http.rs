@@ -9,6 +9,7 @@ use crate::{
     id::{GenerationId, PipelineName, TenantId, UserId},
     number::Timestamp,
     position::Position,
+    trace::TraceParent,
 };
 
 /// How soon a generation wants to run. Priority is a head start on the clock, so that nothing starves.
@@ -154,6 +155,9 @@ pub struct Snapshot {
     /// Which generation this one retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<GenerationId>,
+    /// Of the request that submitted it, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When its latest event was decided.

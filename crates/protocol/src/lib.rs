@@ -11,8 +11,11 @@ pub mod id;
 pub mod limits;
 pub mod live;
 pub mod number;
+pub mod operate;
 pub mod pipeline;
 pub mod position;
+pub mod timeline;
+pub mod trace;
 pub mod worker;
 
 pub use error::{ErrorCode, Problem};
@@ -24,3 +27,4 @@ pub use id::{
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};
 pub use position::{After, Epoch, Position};
+pub use trace::TraceParent;

@@ -17,6 +17,7 @@ use crate::{
     },
     number::{Attempt, Fence, Handle, Sequence, Timestamp},
     pipeline::Pipeline,
+    trace::TraceParent,
 };
 
 /// Why a stage ended badly. Decides whether it is tried again.
@@ -354,6 +355,9 @@ pub enum ServerMessage {
         checkpoint: Option<Checkpoint>,
         /// Constant across everything the request caused.
         causal_id: CausalId,
+        /// What the request's sender sent of its trace; spans of the run are its children.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<TraceParent>,
     },
     /// The run is yours.
     Granted {

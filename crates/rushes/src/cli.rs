@@ -29,6 +29,10 @@ enum Command {
     Generate(command::generate::Generate),
     /// Watch a generation to its end
     Watch(command::watch::Watch),
+    /// Say why a generation is not running
+    Why(command::why::Why),
+    /// Show where a generation's time went
+    Timeline(command::timeline::Timeline),
     /// Make a token
     Token(command::token::Token),
     /// Open the server's live socket and ask for a pong
@@ -50,6 +54,8 @@ impl Cli {
             Command::Worker(worker) => worker.run(),
             Command::Generate(generate) => generate.run(),
             Command::Watch(watch) => watch.run(),
+            Command::Why(why) => why.run(),
+            Command::Timeline(timeline) => timeline.run(),
             Command::Token(token) => token.run(),
             Command::Health(health) => health.run(),
             Command::Config(config) => config.run(),

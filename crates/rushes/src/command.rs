@@ -7,8 +7,10 @@ pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod render;
 pub(crate) mod serve;
+pub(crate) mod timeline;
 pub(crate) mod token;
 pub(crate) mod watch;
+pub(crate) mod why;
 pub(crate) mod worker;
 
 use std::time::Duration;

@@ -8,8 +8,6 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::{Event, StageName};
 
-use crate::text;
-
 /// 10 a second: smooth to the eye.
 const TICK: Duration = Duration::from_millis(100);
 /// The bar counts tenths of a per cent.
@@ -55,7 +53,7 @@ impl Screen {
     pub(crate) fn local(&self, stage: &str, percent: f64, message: &str) {
         match self {
             Self::Bar(bar) => show(bar, percent, message.to_owned()),
-            Self::Lines => print(&format!("{} - running {stage} {percent:.0}% {message}", text::time(server::now()))),
+            Self::Lines => print(&format!("{} - running {stage} {percent:.0}% {message}", server::now().to_rfc3339())),
         }
     }
 
@@ -96,7 +94,7 @@ fn message(event: &Event) -> String {
 /// Time, sequence, state, stage, per cent, message: six fields, the last with spaces.
 fn line(event: &Event) -> String {
     let stage = event.stage.as_ref().map_or("-", StageName::as_str);
-    let time = text::time(event.timestamp);
+    let time = event.timestamp.to_rfc3339();
     let (sequence, state) = (event.sequence, event.state.as_str());
     format!("{time} {sequence} {state} {stage} {:.0}% {}", event.progress, event.message.replace('\n', " "))
 }

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, request::Parts};
-use protocol::CausalId;
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use protocol::{CausalId, TraceParent};
 use tracing::Instrument as _;
 
 use crate::{clock::Now, problem::Failure, random::random};
@@ -16,9 +16,23 @@ use crate::{clock::Now, problem::Failure, random::random};
 /// The header, in both directions.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
+/// W3C Trace Context, from whoever asks.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The id of the request at hand.
 #[derive(Debug, Clone)]
 pub(crate) struct Correlation(pub(crate) CausalId);
+
+/// The trace the request belongs to, where its sender said so.
+#[derive(Debug, Clone)]
+pub(crate) struct Traced(pub(crate) Option<TraceParent>);
+
+/// Takes `traceparent` if it is one. As W3C Trace Context has it, anything else is ignored, and so are two of them.
+fn traced(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(&TRACEPARENT).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    value.to_str().ok()?.trim().parse().ok()
+}
 
 /// Takes the header if it is a usable id. Anything else is replaced, not refused: it is the client's note, not a command.
 fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
@@ -29,8 +43,13 @@ fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
 pub(crate) async fn correlate(State(now): State<Now>, mut request: Request, next: Next) -> Response {
     let id = taken(request.headers().get(&HEADER)).unwrap_or_else(|| CausalId::generate(now(), random()));
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-    let span = tracing::info_span!("request", method = %request.method(), route, correlation = %id);
+    let trace = traced(request.headers());
+    let span = tracing::info_span!("request", method = %request.method(), route, correlation = %id, trace = tracing::field::Empty);
+    if let Some(trace) = &trace {
+        span.record("trace", trace.trace_id());
+    }
     request.extensions_mut().insert(Correlation(id.clone()));
+    request.extensions_mut().insert(Traced(trace));
     let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response =
         answer.unwrap_or_else(|panic| span.in_scope(|| Failure::internal(said(&*panic)).into_response()));
@@ -58,6 +77,14 @@ impl<S: Sync> FromRequestParts<S> for Correlation {
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for Traced {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self(None)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::{Router, body::Body, middleware::from_fn_with_state, routing::get};
@@ -79,6 +106,19 @@ mod tests {
         let text = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
         let text = String::from_utf8_lossy(&text);
         assert!(text.contains("\"internal\"") && !text.contains("fire"), "{text}");
+    }
+
+    #[test]
+    fn one_good_traceparent_is_taken_and_anything_else_is_ignored() {
+        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let of = |values: &[&'static str]| {
+            let header = |value: &&'static str| (TRACEPARENT, HeaderValue::from_static(value));
+            traced(&values.iter().map(header).collect()).map(|trace| trace.to_string())
+        };
+        assert_eq!(of(&[GOOD]).as_deref(), Some(GOOD));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["00-0-0-0"]), None);
+        assert_eq!(of(&[GOOD, GOOD]), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bus::Signal;
 use gateway::Commands as _;
 use http::{HeaderMap, StatusCode};
 use protocol::{
-    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, UserId,
+    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, TraceParent, UserId,
     http::{ArtifactLink, GenerationPage, Patch, Priority, Report, Reported, Snapshot},
     limits,
 };
@@ -32,7 +32,7 @@ use crate::{
 const PAGE_DEFAULT: usize = 50;
 
 /// A queue is searched so deep for one's place; further down it is not told. Ten pages of people who wait.
-const PLACES_MAX: usize = 2_000;
+pub(crate) const PLACES_MAX: usize = 2_000;
 
 /// Most reports in one request: a producer that was cut off for a minute at four a second.
 const REPORTS_MAX: usize = 256;
@@ -43,6 +43,7 @@ struct Shown {
     input: Metadata,
     priority: Priority,
     retry_of: Option<GenerationId>,
+    trace: Option<TraceParent>,
 }
 
 #[derive(Deserialize)]
@@ -212,7 +213,7 @@ pub(crate) async fn snapshot(surface: &Surface, listed: &Listed) -> Answer<Snaps
 }
 
 /// How many wait before it.
-pub(crate) async fn queue_position(surface: &Surface, listed: &Listed) -> Answer<Option<u64>> {
+async fn queue_position(surface: &Surface, listed: &Listed) -> Answer<Option<u64>> {
     let Some(entry) = listed.row.queue.as_ref().filter(|_| listed.latest.state == Stand::Queued) else {
         return Ok(None);
     };
@@ -237,6 +238,7 @@ fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {
         eta: latest.metadata.get("estimatedSecondsRemaining").and_then(Value::as_f64),
         artifacts: Vec::new(),
         retry_of: shown.retry_of,
+        traceparent: shown.trace,
         created_at: listed.row.created_at,
         updated_at: latest.timestamp,
     })

@@ -357,6 +357,7 @@ fn secret(config: &Config, mode: Mode) -> Result<Secret, StartError> {
 
 async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>, StartError> {
     let on_commit: OnCommit = Arc::new(move |events| {
+        events.iter().for_each(tell);
         for batch in by_generation(events) {
             bus.publish(Signal::Events(batch));
         }
@@ -372,6 +373,16 @@ async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>
     let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(options)).await;
     let store = opened.map_err(|error| StartError::Folder { folder, source: io::Error::other(error) })??;
     Ok(Arc::new(store))
+}
+
+/// What happened, in the log for whoever follows a request through it. Progress is left out: it would be most of it.
+fn tell(stored: &StoredEvent) {
+    let event = &stored.event;
+    if !event.kind.is_superseded_by_newer() {
+        let (generation, correlation) = (&event.generation_id, &event.causal_id);
+        let (kind, stage) = (event.kind, event.stage.as_ref().map_or("", |stage| stage.as_str()));
+        tracing::debug!(%generation, %correlation, sequence = event.sequence.0, ?kind, stage, "committed");
+    }
 }
 
 /// One batch for each generation, each in the order of its events.

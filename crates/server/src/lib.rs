@@ -31,6 +31,7 @@ mod spec;
 mod studio;
 mod submit;
 mod surface;
+mod timeline;
 mod tokens;
 mod uploads;
 mod webhooks;

@@ -6,7 +6,10 @@
 mod listeners;
 mod work;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -20,9 +23,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use protocol::{ErrorCode, PoolName, Timestamp};
+use protocol::{ErrorCode, PoolName, Timestamp, operate::PoolView};
 
 use crate::{
+    operate::pools,
     problem::{Answer, Failure},
     surface::Surface,
 };
@@ -58,6 +62,10 @@ pub(crate) struct Metrics {
     answers: Family<RouteLabels, Histogram, fn() -> Histogram>,
     queue_depth: Family<PoolLabels, Gauge>,
     queue_age: Family<PoolLabels, Gauge>,
+    backlog: Family<PoolLabels, Gauge<f64, AtomicU64>>,
+    slots: Family<PoolLabels, Gauge>,
+    busy_slots: Family<PoolLabels, Gauge>,
+    workers: Family<PoolLabels, Gauge>,
     swept: Counter,
 }
 
@@ -76,14 +84,24 @@ impl Metrics {
         let answers = Family::new_with_constructor(histogram);
         let queue_depth = Family::<PoolLabels, Gauge>::default();
         let queue_age = Family::<PoolLabels, Gauge>::default();
+        let backlog = Family::<PoolLabels, Gauge<f64, AtomicU64>>::default();
+        let slots = Family::<PoolLabels, Gauge>::default();
+        let busy_slots = Family::<PoolLabels, Gauge>::default();
+        let workers = Family::<PoolLabels, Gauge>::default();
         let swept = Counter::default();
         let mut registry = Registry::with_prefix("rushes");
         registry.register("http_requests", "HTTP requests by route, method and class of status", requests.clone());
         registry.register("http_answer_seconds", "Seconds until an answer began, by route", answers.clone());
         registry.register("queue_depth", "Generations waiting, by pool", queue_depth.clone());
         registry.register("queue_oldest_seconds", "Age of the oldest waiting generation, by pool", queue_age.clone());
+        let help = "Seconds of one slot that what waits is expected to take, by pool";
+        registry.register("pool_backlog_seconds", help, backlog.clone());
+        registry.register("pool_slots", "Slots of connected workers, by pool", slots.clone());
+        registry.register("pool_slots_busy", "Those of them that are taken", busy_slots.clone());
+        registry.register("pool_workers", "Connected workers, by pool", workers.clone());
         registry.register("generations_swept", "Generations removed by retention", swept.clone());
-        Self { registry: Mutex::new(registry), requests, answers, queue_depth, queue_age, swept }
+        let registry = Mutex::new(registry);
+        Self { registry, requests, answers, queue_depth, queue_age, backlog, slots, busy_slots, workers, swept }
     }
 
     /// Adds the counts of a part, read at each scrape.
@@ -113,6 +131,20 @@ impl Metrics {
         }
     }
 
+    fn pools(&self, pools: Vec<PoolView>) {
+        // A pool may be gone with its last worker.
+        self.backlog.clear();
+        let gauges = [&self.slots, &self.busy_slots, &self.workers];
+        gauges.into_iter().for_each(Family::clear);
+        for view in pools {
+            let labels = PoolLabels { pool: view.pool.to_string() };
+            self.backlog.get_or_create(&labels).set(view.backlog_seconds);
+            for (family, value) in gauges.into_iter().zip([view.slots, view.busy_slots, view.workers]) {
+                family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     /// Everything, in the OpenMetrics text format.
     fn text(&self) -> String {
         let mut text = String::new();
@@ -127,6 +159,7 @@ pub(crate) use work::Work;
 pub(crate) async fn scrape(State(surface): State<Surface>) -> Answer {
     let depths = surface.store.depth().await?;
     surface.metrics.queues(depths, (surface.now)());
+    surface.metrics.pools(pools::all(&surface).await?);
     let standings = surface.webhooks.standings().await?;
     if !standings.is_empty() {
         surface.webhooks.counts().stand(&standings, surface.store.log_head().await?);

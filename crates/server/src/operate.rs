@@ -1,24 +1,40 @@
-//! What an operator looks at: queues, workers, pipelines, and why one generation is not running. Role `operator`.
+//! What an operator looks at: queues, pools, workers, pipelines, and why one generation is not running. Role `operator`.
+//!
+//! ```text
+//! operate/why.rs      why a generation is where it is; pure
+//! operate/pools.rs    how much work waits for each pool, for autoscalers
+//! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+pub(crate) mod pools;
+mod why;
+
+use std::sync::Arc;
 
 use access::{Identity, Verb, may};
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
 use orchestrator::WorkerView;
-use protocol::{ErrorCode, GenerationId, Pipeline, PoolName, State as Stand, TenantId, Timestamp, limits};
+use protocol::{
+    ErrorCode, GenerationId, Pipeline, PoolName, State as Stand, TenantId, Timestamp, UserId,
+    operate::{InFlight, Place},
+};
 use serde::{Deserialize, Serialize};
+use store::Filter;
 
 use crate::{
-    generations,
+    generations::PLACES_MAX,
     problem::{Answer, Failure},
     surface::{Caller, Surface, forbidden},
 };
+use why::Scene;
 
-/// Waiting generations shown of one pool: two screens.
+/// Waiting generations shown of one pool, or unfinished ones of one owner: two screens.
 const SHOWN_MAX: usize = 100;
+
+/// Unfinished generations of one owner that are counted.
+const COUNTED_MAX: usize = 10_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,23 +61,12 @@ struct Waiting {
     not_before: Option<Timestamp>,
 }
 
-/// Why a generation is where it is.
+/// What `GET /v1/queue` answers: the pools, or what one client has in flight.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Place {
-    generation: GenerationId,
-    state: Stand,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<PoolName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue_position: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<Timestamp>,
-    /// Connected workers of its pool, and their free slots.
-    workers: usize,
-    free_slots: u32,
-    /// A sentence.
-    why: String,
+#[serde(untagged)]
+pub(crate) enum QueueAnswer {
+    Pools(Queues),
+    Owner(InFlight),
 }
 
 #[derive(Serialize)]
@@ -78,6 +83,8 @@ pub(crate) struct PipelineList {
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueueQuery {
     pool: Option<PoolName>,
+    owner: Option<UserId>,
+    tenant: Option<TenantId>,
 }
 
 pub(crate) fn operator(identity: &Identity) -> Answer<()> {
@@ -87,14 +94,27 @@ pub(crate) fn operator(identity: &Identity) -> Answer<()> {
 pub(crate) async fn queue(
     State(surface): State<Surface>,
     Caller(identity): Caller,
-    query: Result<Query<QueueQuery>, axum::extract::rejection::QueryRejection>,
-) -> Answer<Json<Queues>> {
+    query: Result<Query<QueueQuery>, QueryRejection>,
+) -> Answer<Json<QueueAnswer>> {
     operator(&identity)?;
-    let Query(query) =
-        query.map_err(|error| Failure::new(ErrorCode::InvalidRequest, error.body_text(), "known: pool"))?;
+    let Query(query) = query
+        .map_err(|error| Failure::new(ErrorCode::InvalidRequest, error.body_text(), "known: pool, owner, tenant"))?;
+    Ok(Json(match query {
+        QueueQuery { pool, owner: None, tenant: None } => QueueAnswer::Pools(queues(&surface, pool.as_ref()).await?),
+        QueueQuery { pool: None, owner: Some(owner), tenant } => {
+            QueueAnswer::Owner(in_flight(&surface, owner, tenant).await?)
+        }
+        _ => {
+            let hint = "ask by `pool`, or by `owner` and maybe `tenant`";
+            return Err(Failure::new(ErrorCode::InvalidRequest, "a question about two things", hint));
+        }
+    }))
+}
+
+async fn queues(surface: &Surface, wanted: Option<&PoolName>) -> Answer<Queues> {
     let mut pools = Vec::new();
     for (pool, waiting, oldest_submitted_at) in surface.store.depth().await? {
-        if query.pool.as_ref().is_some_and(|wanted| *wanted != pool) {
+        if wanted.is_some_and(|wanted| *wanted != pool) {
             continue;
         }
         let next = surface.store.queue(&pool, SHOWN_MAX).await?;
@@ -105,7 +125,33 @@ pub(crate) async fn queue(
         });
         pools.push(PoolQueue { pool, waiting, oldest_submitted_at, next: next.collect() });
     }
-    Ok(Json(Queues { pools }))
+    Ok(Queues { pools })
+}
+
+/// What is unfinished of `owner`: of every tenant that has such a user, unless one is named.
+async fn in_flight(surface: &Surface, owner: UserId, tenant: Option<TenantId>) -> Answer<InFlight> {
+    let filter = Filter { owner: Some(owner.clone()), tenant, state: None, unfinished: true };
+    let count = async |state: Stand| {
+        let filter = Filter { state: Some(state), ..filter.clone() };
+        Ok::<_, Failure>(surface.store.count(&filter, COUNTED_MAX).await? as u64)
+    };
+    let (queued, running) = (count(Stand::Queued).await?, count(Stand::Running).await?);
+    let cancelling = count(Stand::Cancelling).await?;
+    let page = surface.store.list(&filter, None, SHOWN_MAX).await?;
+    let scene = scene(surface, page.rows.iter().filter_map(|listed| listed.row.queue.as_ref())).await?;
+    let generations = page.rows.iter().map(|listed| scene.place(listed)).collect::<Answer<_>>()?;
+    Ok(InFlight { owner, queued, running, cancelling, generations })
+}
+
+/// Workers, and the queues of the pools that `entries` wait for.
+async fn scene(surface: &Surface, entries: impl Iterator<Item = &store::QueueEntry>) -> Answer<Scene> {
+    let mut scene = Scene::new((surface.now)(), surface.orchestrator.workers().await?);
+    for entry in entries {
+        if !scene.knows(&entry.pool) {
+            scene.add_queue(entry.pool.clone(), surface.store.queue(&entry.pool, PLACES_MAX).await?);
+        }
+    }
+    Ok(scene)
 }
 
 pub(crate) async fn place(
@@ -116,48 +162,8 @@ pub(crate) async fn place(
     operator(&identity)?;
     let id = GenerationId::new(id).map_err(|_| Failure::not_found())?;
     let listed = surface.store.get(&id).await?.ok_or_else(Failure::not_found)?;
-    let state = listed.latest.state;
-    let entry = listed.row.queue.as_ref().filter(|_| state == Stand::Queued);
-    let pool = entry.map(|entry| entry.pool.clone());
-    let queue_position = generations::queue_position(&surface, &listed).await?;
-    let now = (surface.now)();
-    let not_before = entry.map(|entry| entry.not_before).filter(|at| *at > now);
-    let workers = surface.orchestrator.workers().await?;
-    let able: Vec<&WorkerView> =
-        workers.iter().filter(|worker| pool.as_ref().is_some_and(|pool| worker.pools.contains_key(pool))).collect();
-    let free_slots = able.iter().map(|worker| free_slots(worker, pool.as_ref(), now)).sum();
-    let why = why(state, pool.as_ref(), queue_position, not_before.map(|at| at.since(now)), able.len(), free_slots);
-    Ok(Json(Place { generation: id, state, pool, queue_position, not_before, workers: able.len(), free_slots, why }))
-}
-
-/// Slots of `worker` that an offer could take now. A worker that is silent or leaves has none.
-fn free_slots(worker: &WorkerView, pool: Option<&PoolName>, now: Timestamp) -> u32 {
-    let Some(pool) = pool else { return 0 };
-    if worker.draining || now.since(worker.heard_at) > limits::CAPACITY_WINDOW_MS {
-        return 0;
-    }
-    let of = |slots: &BTreeMap<PoolName, u32>| slots.get(pool).copied().unwrap_or(0);
-    of(&worker.pools).saturating_sub(of(&worker.busy))
-}
-
-fn why(
-    state: Stand,
-    pool: Option<&PoolName>,
-    position: Option<u64>,
-    delay_ms: Option<u64>,
-    workers: usize,
-    free: u32,
-) -> String {
-    let Some(pool) = pool else { return format!("it is {}", state.as_str()) };
-    if let Some(ms) = delay_ms {
-        return format!("it waits {ms} ms more before its next try");
-    }
-    match (workers, free, position) {
-        (0, ..) => format!("no worker of pool {pool} is connected"),
-        (_, 0, _) => format!("no slot of pool {pool} is free"),
-        (_, _, Some(before)) if before > 0 => format!("{before} of pool {pool} come first"),
-        _ => "it is next, and about to be offered".to_owned(),
-    }
+    let scene = scene(&surface, listed.row.queue.iter()).await?;
+    Ok(Json(scene.place(&listed)?))
 }
 
 pub(crate) async fn workers(State(surface): State<Surface>, Caller(identity): Caller) -> Answer<Json<Workers>> {

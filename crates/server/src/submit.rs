@@ -12,7 +12,7 @@ use protocol::{
 
 use crate::{
     body,
-    correlation::Correlation,
+    correlation::{Correlation, Traced},
     generations,
     problem::{Answer, Failure},
     surface::{Caller, Surface, forbidden},
@@ -25,6 +25,7 @@ pub(crate) async fn submit(
     State(surface): State<Surface>,
     Caller(identity): Caller,
     Correlation(causal): Correlation,
+    Traced(trace): Traced,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -35,7 +36,8 @@ pub(crate) async fn submit(
     let bytes = body::read(body).await?;
     let submission: Submission = body::object(&bytes, Submission::FIELDS, Submission::FIELDS_UNSUPPORTED)?;
     let (owner, tenant) = on_behalf_of(&identity, &submission)?;
-    let submitted = surface.orchestrator.submit(Submit { owner, tenant, causal, idempotency, submission }).await?;
+    let submitted =
+        surface.orchestrator.submit(Submit { owner, tenant, causal, trace, idempotency, submission }).await?;
     accepted(&surface, &submitted.event).await
 }
 

@@ -25,7 +25,7 @@ use crate::{
     clock::Now,
     generations, metrics, operate,
     problem::{Answer, Failure},
-    sign_in, spec, studio, submit, tokens, uploads,
+    sign_in, spec, studio, submit, timeline, tokens, uploads,
     webhooks::{self, Webhooks},
 };
 
@@ -123,6 +123,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/v1/generations/{id}/cancel", post(generations::cancel)),
         ("/v1/generations/{id}/retry", post(generations::retry)),
         ("/v1/generations/{id}/events", post(generations::report)),
+        ("/v1/generations/{id}/timeline", get(timeline::read)),
         // A wildcard, so that a name with a slash is told what is wrong with it.
         ("/v1/generations/{id}/artifacts/{*name}", get(artifacts::read).put(artifacts::write)),
         ("/v1/uploads", post(uploads::write)),
@@ -132,6 +133,8 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/assets/{name}", get(studio::asset)),
         ("/v1/queue", get(operate::queue)),
         ("/v1/queue/{id}", get(operate::place)),
+        ("/v1/pools", get(operate::pools::list)),
+        ("/v1/pools/{name}", get(operate::pools::one)),
         ("/v1/workers", get(operate::workers)),
         ("/v1/pipelines", get(operate::pipelines)),
         ("/v1/webhooks", get(webhooks::operate::list)),

@@ -154,6 +154,9 @@ pub trait History: Send + Sync {
     /// Pools with waiting work: how much, and when the oldest was submitted.
     async fn depth(&self) -> Result<Vec<(PoolName, u64, Timestamp)>, StoreError>;
 
+    /// Predicted worker-milliseconds of what waits, by pool; a pool of which nothing waits may be missing.
+    async fn backlog(&self) -> Result<Vec<(PoolName, u64)>, StoreError>;
+
     /// A kept file.
     async fn artifact(&self, generation: &GenerationId, name: &ArtifactName) -> Result<Option<Artifact>, StoreError>;
 

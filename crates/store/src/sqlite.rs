@@ -139,6 +139,10 @@ impl History for Sqlite {
         Ok(self.lanes.lock().depth())
     }
 
+    async fn backlog(&self) -> Result<Vec<(PoolName, u64)>, StoreError> {
+        Ok(self.lanes.lock().backlog())
+    }
+
     async fn artifact(&self, generation: &GenerationId, name: &ArtifactName) -> Result<Option<Artifact>, StoreError> {
         let (generation, name) = (generation.clone(), name.clone());
         self.readers.read(move |connection| read::artifact(connection, &generation, &name)).await

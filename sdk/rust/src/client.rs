@@ -10,7 +10,9 @@ use protocol::{
     error::ErrorBody,
     http::{Accepted, ArtifactLink, EventPage, GenerationPage, Snapshot, Submission},
     live::FrameWish,
+    operate::Place,
     position::After,
+    timeline::Timeline,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
@@ -133,6 +135,22 @@ impl Client {
     /// [`ClientError`]; `not_found` for unknown ids and for those of others.
     pub async fn get(&self, id: &GenerationId) -> Result<Snapshot, ClientError> {
         self.call(self.request(Method::GET, &format!("/v1/generations/{id}"))).await
+    }
+
+    /// Where its time went.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `not_found` for unknown ids and for those of others.
+    pub async fn timeline(&self, id: &GenerationId) -> Result<Timeline, ClientError> {
+        self.call(self.request(Method::GET, &format!("/v1/generations/{id}/timeline"))).await
+    }
+
+    /// Why it is not running. For tokens of role `operator` or above.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `not_found` for unknown ids.
+    pub async fn why(&self, id: &GenerationId) -> Result<Place, ClientError> {
+        self.call(self.request(Method::GET, &format!("/v1/queue/{id}"))).await
     }
 
     /// A page of generations, newest first.

@@ -31,6 +31,7 @@ pub(super) fn submit(submit: &Submit, command: &CommandId, now: Timestamp) -> Re
         client: submit.client.clone(),
         retry_of: submit.retry_of.clone(),
         kept: submit.kept.clone(),
+        trace: submit.trace.clone(),
     };
     let mut state = State::born(identity, &fact, now);
     state.message = words::QUEUED.to_owned();

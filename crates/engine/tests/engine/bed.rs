@@ -188,6 +188,7 @@ pub(crate) fn submission(pipeline: Pipeline) -> Submit {
         owner: UserId::new("user_456").unwrap(),
         tenant: TenantId::fallback(),
         causal: CausalId::new("cause").unwrap(),
+        trace: None,
         pipeline: Arc::new(pipeline),
         input: facts(serde_json::json!({"prompt": "a boat at dawn"})),
         priority: Priority::Standard,

@@ -115,6 +115,7 @@ impl Session {
             owner: submission.owner.clone().unwrap_or_else(|| identity.user.clone()),
             tenant,
             causal: CausalId::generate(now, (self.node.random)()),
+            trace: None,
             idempotency: Some(request.as_str().to_owned()),
             submission: (**submission).clone(),
         };

@@ -384,5 +384,6 @@ fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
         }),
         checkpoint: state.checkpoint.clone(),
         causal_id: state.causal.clone(),
+        traceparent: state.trace.clone(),
     }
 }

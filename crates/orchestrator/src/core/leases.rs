@@ -358,12 +358,14 @@ impl Core {
     }
 
     pub(super) fn lose(&mut self, generation: &GenerationId, loss: Loss) {
+        let correlation = self.state(generation).map(|state| state.causal.clone());
         let Some(clock) = self.leases.get_mut(generation) else { return };
         if std::mem::replace(&mut clock.ending, true) {
             return;
         }
         let fence = clock.fence;
-        tracing::warn!(generation = %generation, worker = %clock.worker, loss = ?loss, "lease lost");
+        let correlation = correlation.as_ref().map_or("", |causal| causal.as_str());
+        tracing::warn!(generation = %generation, correlation, worker = %clock.worker, loss = ?loss, "lease lost");
         self.counts.lost(loss);
         // Not to be guessed: a worker that wrote under this id before would outlive its lease.
         let id = self.command_id();

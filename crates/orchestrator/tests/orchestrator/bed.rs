@@ -155,6 +155,7 @@ impl Bed {
                 owner: "user".parse().unwrap(),
                 tenant: TenantId::fallback(),
                 causal: "causal".parse::<CausalId>().unwrap(),
+                trace: None,
                 idempotency,
                 submission,
             })

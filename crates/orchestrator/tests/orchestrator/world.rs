@@ -318,6 +318,7 @@ impl World {
             owner: owner.parse().unwrap(),
             tenant: owner.parse().unwrap(),
             causal: "causal".parse().unwrap(),
+            trace: None,
             pipeline: Arc::clone(pipeline),
             input: protocol::Metadata::new(),
             priority: protocol::http::Priority::default(),

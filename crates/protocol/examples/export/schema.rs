@@ -8,6 +8,8 @@ use rushes_protocol::{
         TokenAnswer, TokenRequest, Uploaded,
     },
     live::{ClientMessage, ServerMessage},
+    operate::{InFlight, Place, PoolList, PoolView},
+    timeline::Timeline,
     worker,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -46,6 +48,11 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("demo-sign-in", of::<DemoSignIn>()),
         ("demo-token", of::<DemoToken>()),
         ("uploaded", of::<Uploaded>()),
+        ("timeline", of::<Timeline>()),
+        ("queue-place", of::<Place>()),
+        ("in-flight", of::<InFlight>()),
+        ("pool", of::<PoolView>()),
+        ("pool-list", of::<PoolList>()),
     ]
 }
 

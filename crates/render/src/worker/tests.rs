@@ -22,6 +22,7 @@ fn offer(stages: &[&str], input: Value) -> Offer {
         inputs: RunInputs { input, ..RunInputs::default() },
         checkpoint: None,
         causal_id: CausalId::new("c").unwrap(),
+        traceparent: None,
     }
 }
 

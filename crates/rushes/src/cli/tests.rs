@@ -23,6 +23,8 @@ fn the_documented_lines_are_taken() {
         &["generate", "a lake", "-o", "film.mp4", "--seconds", "2", "--width", "320", "--height", "180", "--fps", "12"],
         &["watch", "gen_a", "--after", "k3f9:12"],
         &["token", "--user", "u", "--role", "worker", "--ttl", "30d"],
+        &["why", "gen_a", "--token", "t"],
+        &["timeline", "gen_a", "--json"],
         &["health", "--url", "http://h:1"],
         &["config", "check"],
         &["config", "print", "--demo"],

@@ -20,6 +20,11 @@ pub(super) const fn price(cost_ms: i64, weight: i64) -> i64 {
     cost_ms.saturating_mul(1_000) / weight
 }
 
+/// A prediction below nothing, which nobody makes, counts as nothing.
+fn cost(entry: &QueueEntry) -> u64 {
+    u64::try_from(entry.cost_ms).unwrap_or(0)
+}
+
 /// Work that is predicted to cost nothing still takes its turn.
 fn tentative_price(entry: &QueueEntry, weight: i64) -> i64 {
     price(entry.cost_ms.max(1), weight)
@@ -45,6 +50,8 @@ struct Pool {
     reserved: BTreeSet<(Timestamp, Place)>,
     /// All that wait, by age.
     ages: BTreeSet<(Timestamp, i64)>,
+    /// What all that wait are predicted to cost.
+    backlog_ms: u64,
 }
 
 struct Lane {
@@ -195,6 +202,11 @@ impl Lanes {
         self.pools.iter().filter_map(waiting).collect()
     }
 
+    /// See [`crate::History::backlog`].
+    pub(super) fn backlog(&self) -> Vec<(PoolName, u64)> {
+        self.pools.iter().map(|(name, pool)| (name.clone(), pool.backlog_ms)).collect()
+    }
+
     /// See [`crate::Store::next_due`].
     pub(super) fn next_due(&self, pool: &PoolName, now: Timestamp) -> Option<Timestamp> {
         let delayed = &self.pools.get(pool)?.delayed;
@@ -222,6 +234,7 @@ impl Lanes {
     fn insert(&mut self, waiting: Waiting) {
         let pool = self.pools.entry(waiting.entry.pool.clone()).or_default();
         pool.ages.insert((waiting.created_at, waiting.place.id));
+        pool.backlog_ms = pool.backlog_ms.saturating_add(cost(&waiting.entry));
         match waiting.standing {
             Standing::Delayed => {
                 pool.delayed.insert((waiting.entry.not_before, waiting.place.clone()));
@@ -244,6 +257,7 @@ impl Lanes {
         let waiting = self.waiting.remove(generation)?;
         let pool = self.pools.get_mut(&waiting.entry.pool)?;
         pool.ages.remove(&(waiting.created_at, waiting.place.id));
+        pool.backlog_ms = pool.backlog_ms.saturating_sub(cost(&waiting.entry));
         pool.delayed.remove(&(waiting.entry.not_before, waiting.place.clone()));
         if let Some(lane) = pool.lanes.get_mut(&waiting.tenant) {
             lane.ready.remove(&waiting.place);
@@ -349,6 +363,8 @@ mod tests {
             }
             let shown = lanes.queue(&pool(), usize::MAX);
             prop_assert_eq!(shown.len(), work.len());
+            let predicted: i64 = work.iter().map(|(_, _, cost_ms)| cost_ms).sum();
+            prop_assert_eq!(lanes.backlog(), vec![(pool(), predicted.unsigned_abs())]);
             let mut handed = Vec::new();
             for count in asked {
                 handed.extend(lanes.reserve(&pool(), count, Timestamp(5), Timestamp(9)));
@@ -361,6 +377,7 @@ mod tests {
                 lanes.apply(moved(id, *tenant, None));
             }
             prop_assert!(lanes.waiting.is_empty() && lanes.depth().is_empty());
+            prop_assert_eq!(lanes.backlog(), vec![(pool(), 0)]);
             let its = &lanes.pools[&pool()];
             prop_assert!(its.reserved.is_empty() && its.delayed.is_empty());
             prop_assert!(its.lanes.values().all(|lane| lane.ready.is_empty() && lane.reserved_price == 0));

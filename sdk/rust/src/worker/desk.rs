@@ -216,6 +216,7 @@ impl Desk {
                 inputs,
                 checkpoint,
                 causal_id,
+                traceparent,
             } => {
                 let inputs = *inputs;
                 return vec![Todo::Consider(Box::new(Offer {
@@ -228,6 +229,7 @@ impl Desk {
                     inputs,
                     checkpoint,
                     causal_id,
+                    traceparent,
                 }))];
             }
             ServerMessage::Granted { offer, lease, fence, handle, deadlines } => {

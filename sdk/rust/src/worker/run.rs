@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::{
     ArtifactName, Attempt, CausalId, CommandId, ErrorCode, Fence, FrameIndex, GenerationId, Handle, LeaseId, Metadata,
-    OfferId, PipelineName, PoolName, Revision, Sequence, StageName,
+    OfferId, PipelineName, PoolName, Revision, Sequence, StageName, TraceParent,
     frame::{self, Header},
     limits,
     worker::{Artifact, Checkpoint, Deadlines, Demand, OfferedStage, RunEvent, RunInputs, WorkerMessage},
@@ -40,6 +40,8 @@ pub struct Offer {
     pub checkpoint: Option<Checkpoint>,
     /// Constant across everything the request caused.
     pub causal_id: CausalId,
+    /// What the request's sender sent of its trace; make the spans of the run its children.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// Which previews somebody looks at; nothing means none need be encoded.

@@ -63,6 +63,7 @@ impl Bed {
             inputs: RunInputs::default(),
             checkpoint: None,
             causal_id: CausalId::new("c").unwrap(),
+            traceparent: None,
         };
         let id = offer.id.clone();
         self.desk.answer_offer(offer, Ok(()));
