@@ -8,7 +8,9 @@ use axum::{
     extract::{Path, Query, State},
 };
 use orchestrator::WorkerView;
-use protocol::{ErrorCode, GenerationId, Pipeline, PoolName, State as Stand, TenantId, Timestamp, limits};
+use protocol::{
+    ErrorCode, GenerationId, Pipeline, PipelineName, PoolName, State as Stand, TenantId, Timestamp, limits,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,6 +74,8 @@ pub(crate) struct Workers {
 #[derive(Serialize)]
 pub(crate) struct PipelineList {
     pipelines: Vec<Arc<Pipeline>>,
+    /// Of those, and of others that still have work, whose runs do not start.
+    paused: Vec<PipelineName>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +84,8 @@ pub(crate) struct QueueQuery {
     pool: Option<PoolName>,
 }
 
-fn operator(identity: &Identity) -> Answer<()> {
+/// Refuses whoever is no operator.
+pub(crate) fn operator(identity: &Identity) -> Answer<()> {
     if may(identity, Verb::Operate, None) { Ok(()) } else { Err(forbidden()) }
 }
 
@@ -167,5 +172,6 @@ pub(crate) async fn workers(State(surface): State<Surface>, Caller(identity): Ca
 
 pub(crate) async fn pipelines(State(surface): State<Surface>, Caller(identity): Caller) -> Answer<Json<PipelineList>> {
     operator(&identity)?;
-    Ok(Json(PipelineList { pipelines: surface.orchestrator.pipelines().all() }))
+    let paused = surface.orchestrator.gates().await?.paused;
+    Ok(Json(PipelineList { pipelines: surface.orchestrator.pipelines().all(), paused }))
 }

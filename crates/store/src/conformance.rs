@@ -8,6 +8,7 @@ use crate::{OnCommit, Store, StoredEvent};
 
 mod commits;
 mod files;
+mod letters;
 mod lists;
 mod queue;
 pub mod sample;
@@ -50,6 +51,8 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     lists::lists_are_newest_first_and_pages_join(&*fresh().await).await;
     lists::filters_choose_what_is_listed_and_counted(&*fresh().await).await;
 
+    lists::the_unfinished_are_counted_by_tenant_and_owner(&*fresh().await).await;
+
     queue::a_lane_is_served_by_order_then_by_age(&*fresh().await).await;
     queue::tenants_take_turns_in_one_call_and_over_many(&*fresh().await).await;
     queue::a_tenant_that_idled_has_saved_up_nothing(&*fresh().await).await;
@@ -59,6 +62,15 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     queue::delayed_work_is_in_no_lane_until_it_is_due(&*fresh().await).await;
     queue::leases_are_listed_while_they_last(&*fresh().await).await;
 
+    queue::what_stands_before_a_closed_gate_is_in_no_lane(&*fresh().await).await;
+    queue::a_rank_is_what_the_queue_shows(&*fresh().await).await;
+    queue::deadlines_are_listed_until_the_end(&*fresh().await).await;
+
+    letters::a_letter_is_kept_with_the_change_that_makes_it(&*fresh().await).await;
+    letters::letters_are_filtered_grouped_paged_and_purged(&*fresh().await).await;
+    letters::a_switch_is_kept_until_it_is_forgotten(&*fresh().await).await;
+
+    files::a_new_generation_shares_files_with_an_old_one(&*fresh().await).await;
     files::the_same_name_replaces_an_artifact(&*fresh().await).await;
     files::only_a_finished_generation_is_deleted_and_with_all_that_is_its_own(&*fresh().await).await;
     files::a_blob_is_told_of_when_nobody_names_it(&*fresh().await).await;
