@@ -217,9 +217,8 @@ async fn queue_position(surface: &Surface, listed: &Listed) -> Answer<Option<u64
     let Some(entry) = listed.row.queue.as_ref().filter(|_| listed.latest.state == Stand::Queued) else {
         return Ok(None);
     };
-    let queue = surface.store.queue(&entry.pool, PLACES_MAX).await?;
-    let before = queue.iter().position(|queued| queued.generation == listed.generation);
-    Ok(before.and_then(|before| u64::try_from(before).ok()))
+    let ranks = surface.store.ranks(&entry.pool, std::slice::from_ref(&listed.generation)).await?;
+    Ok(ranks.first().map(|(_, rank)| rank.before))
 }
 
 fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {

@@ -77,6 +77,8 @@ pub(crate) struct Workers {
 #[derive(Serialize)]
 pub(crate) struct PipelineList {
     pipelines: Vec<Arc<Pipeline>>,
+    /// Of those, and of others that still have work, whose runs do not start.
+    paused: Vec<PipelineName>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +89,7 @@ pub(crate) struct QueueQuery {
     tenant: Option<TenantId>,
 }
 
+/// Refuses whoever is no operator.
 pub(crate) fn operator(identity: &Identity) -> Answer<()> {
     if may(identity, Verb::Operate, None) { Ok(()) } else { Err(forbidden()) }
 }
@@ -173,5 +176,6 @@ pub(crate) async fn workers(State(surface): State<Surface>, Caller(identity): Ca
 
 pub(crate) async fn pipelines(State(surface): State<Surface>, Caller(identity): Caller) -> Answer<Json<PipelineList>> {
     operator(&identity)?;
-    Ok(Json(PipelineList { pipelines: surface.orchestrator.pipelines().all() }))
+    let paused = surface.orchestrator.gates().await?.paused;
+    Ok(Json(PipelineList { pipelines: surface.orchestrator.pipelines().all(), paused }))
 }

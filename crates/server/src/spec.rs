@@ -22,6 +22,9 @@ macro_rules! schema {
 /// The files that `spec/openapi.json` names.
 const SCHEMAS: &[(&str, &str)] = &[
     schema!("accepted"),
+    schema!("dead-letter"),
+    schema!("dead-letter-groups"),
+    schema!("dead-letter-page"),
     schema!("demo-sign-in"),
     schema!("demo-token"),
     schema!("error"),
@@ -34,7 +37,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("pipeline"),
     schema!("pool"),
     schema!("pool-list"),
+    schema!("purged"),
     schema!("queue-place"),
+    schema!("redrive"),
+    schema!("redrive-many"),
+    schema!("redriven-many"),
     schema!("report"),
     schema!("reported"),
     schema!("submission"),

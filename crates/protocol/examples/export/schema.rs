@@ -2,6 +2,7 @@
 
 use rushes_protocol::{
     Event, Hint, Pipeline,
+    dead::{DeadLetter, DeadLetterGroups, DeadLetterPage, Purged, Redrive, RedriveMany, RedrivenMany},
     error::ErrorBody,
     http::{
         Accepted, DemoSignIn, DemoToken, EventPage, GenerationPage, Patch, Report, Reported, Snapshot, Submission,
@@ -53,6 +54,13 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("in-flight", of::<InFlight>()),
         ("pool", of::<PoolView>()),
         ("pool-list", of::<PoolList>()),
+        ("dead-letter", of::<DeadLetter>()),
+        ("dead-letter-page", of::<DeadLetterPage>()),
+        ("dead-letter-groups", of::<DeadLetterGroups>()),
+        ("redrive", of::<Redrive>()),
+        ("redrive-many", of::<RedriveMany>()),
+        ("redriven-many", of::<RedrivenMany>()),
+        ("purged", of::<Purged>()),
     ]
 }
 
