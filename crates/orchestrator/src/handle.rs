@@ -14,7 +14,7 @@ use engine::{Action, Phase, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
     CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
-    Timestamp, TraceParent, UserId,
+    TraceParent, UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,

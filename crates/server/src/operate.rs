@@ -17,7 +17,7 @@ use axum::{
 };
 use orchestrator::WorkerView;
 use protocol::{
-    ErrorCode, GenerationId, Pipeline, PoolName, State as Stand, TenantId, Timestamp, UserId,
+    ErrorCode, GenerationId, Pipeline, PipelineName, PoolName, State as Stand, TenantId, Timestamp, UserId,
     operate::{InFlight, Place},
 };
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,8 @@ use async_trait::async_trait;
 
 pub use change::{Change, Charge, Claim, CommitError, Committed, NewEvent, Row, Shares};
 pub use history::{
-    Artifact, Filter, History, Latest, LetterPage, ListPage, Listed, LogPosition, Logged, StoreError, StoredEvent, Upload,
+    Artifact, Filter, History, Latest, LetterPage, ListPage, Listed, LogPosition, Logged, StoreError, StoredEvent,
+    Upload,
 };
 pub use ledger::Ledger;
 use protocol::{CommandId, GenerationId, PoolName, Sequence, Timestamp, dead::DeadLetterFilter};

@@ -239,8 +239,8 @@ async fn pictures_are_announced_of_those_that_are_asked_for() {
     for _ in 0..2 {
         assert!(stream.next().await.unwrap().id.is_some());
     }
-    bed.bus.publish(bus::Signal::Frame(picture(&a, 1).into()));
-    bed.bus.publish(bus::Signal::Frame(picture(&b, 2).into()));
+    bed.bus.publish(bus::Signal::Frame(picture(&a, 1, 0).into()));
+    bed.bus.publish(bus::Signal::Frame(picture(&b, 2, 0).into()));
     let announced = stream.next().await.unwrap();
     assert_eq!(announced.name.as_deref(), Some("frame"));
     assert_eq!((&announced.data["generationId"], &announced.data["index"]), (&b.as_str().into(), &2.into()));

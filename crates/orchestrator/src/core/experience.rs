@@ -70,6 +70,7 @@ mod tests {
             client: None,
             retry_of: None,
             kept: Vec::new(),
+            trace: None,
         };
         let action = engine::Action::Submit(Box::new(submit));
         let command = engine::Command { id: "c".parse().unwrap(), action };

@@ -87,6 +87,7 @@ impl Handle {
             kept: if same_work { self.still_kept(&state).await? } else { Vec::new() },
             claim: Some(Claim { scope: "redrive".to_owned(), key: generation.to_string(), digest }),
             redrives: Some(generation.clone()),
+            trace: state.trace.clone(),
         };
         self.create(draft).await.map_err(|problem| match problem.code {
             ErrorCode::IdempotencyConflict => {

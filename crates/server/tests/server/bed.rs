@@ -84,7 +84,7 @@ impl Bed {
     /// A server with a configuration file.
     pub(crate) async fn with_file(folder: Arc<TempDir>, file: &str, flags: &[(&str, &str)]) -> Self {
         let server = start(config_of(folder.path(), Mode::Serve, file, flags), Mode::Serve).await.unwrap();
-        Self { server, folder, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { server, folder, http: http() }
     }
 
     pub(crate) async fn in_folder(folder: Arc<TempDir>, mode: Mode, flags: &[(&str, &str)]) -> Self {
