@@ -66,8 +66,8 @@ it("records a film on its way", async () => {
     await page.waitForFunction(() => window.recorded.drawn.length > 12);
     await page.waitForTimeout(2 * LOOK_MS);
     // The way back stays closed for a moment, so that there is something to refill.
-    network.refuse();
     await click("cut");
+    network.cut();
     await page.waitForTimeout(2_200);
     network.mend();
     await page.waitForFunction(() => document.querySelector("[data-testid=event-row][data-refilled=true]") !== null);
