@@ -19,7 +19,7 @@ let network: Network;
 
 beforeAll(async () => {
     mkdirSync(FOLDER, { recursive: true });
-    [program, browser] = await Promise.all([Program.demo(), Browser.start({ width: 1240, height: 800 })]);
+    [program, browser] = await Promise.all([Program.demo(), Browser.start({ width: 1360, height: 860 })]);
     network = await Network.to(program.url);
 });
 afterAll(async () => {
@@ -41,7 +41,6 @@ it("records a film on its way", async () => {
         });
     });
     const studio = await Studio.open(page, network.url);
-    await studio.openDrawer();
     await page.waitForTimeout(LOOK_MS);
 
     const times: number[] = [];
@@ -64,6 +63,8 @@ it("records a film on its way", async () => {
     await click("submit");
     await studio.state("Generating frames");
     await page.waitForFunction(() => window.recorded.drawn.length > 12);
+    await page.waitForTimeout(2 * LOOK_MS);
+    await click("drawer-toggle");
     await page.waitForTimeout(2 * LOOK_MS);
     // The way back stays closed for a moment, so that there is something to refill.
     await click("cut");
