@@ -1,6 +1,6 @@
 // "My generations": a tile for each, newest first.
 
-import { useCallback } from "react";
+import { memo, useCallback } from "react";
 import type { Generation } from "@rushes/client";
 import { Fault } from "../frame/fault.tsx";
 import { useSession } from "../session/session.ts";
@@ -18,7 +18,7 @@ interface Props {
     readonly onOpened: () => void;
 }
 
-export function Tiles({ open, onOpened }: Props) {
+export const Tiles = memo(function Tiles({ open, onOpened }: Props) {
     const { library } = useSession();
     const { generations, phase, hasMore, error } = useValue(library);
     const now = useNow(true, MINUTE_MS);
@@ -52,4 +52,4 @@ export function Tiles({ open, onOpened }: Props) {
             )}
         </section>
     );
-}
+});

@@ -55,7 +55,8 @@ export function Actions({ event, onAccepted }: Props) {
                 </button>
             )}
             {film !== undefined && (
-                <a className="button" data-testid="download" href={film} download={`${id}.mp4`}>
+                // Of another origin, as behind a public address, browsers open what they were to save; not in place of this page.
+                <a className="button" data-testid="download" href={film} download={`${id}.mp4`} target="_blank" rel="noreferrer">
                     <DownloadIcon /> Download
                 </a>
             )}

@@ -5,7 +5,7 @@ import type { GenerationStore } from "@rushes/client";
 import type { PlayerOptions, PlayerSnapshot } from "@rushes/client/player";
 import { useMedia } from "../studio/stores.ts";
 import { FilmBar } from "./film-bar.tsx";
-import { usePlayer } from "./use-player.ts";
+import { NOTHING_SHOWN, usePlayer } from "./use-player.ts";
 import "./screen.css";
 
 /**
@@ -27,7 +27,8 @@ interface Props {
 }
 
 export function Screen({ store, ratio, description, poster, isOver, waiting, onPlayer }: Props) {
-    const { canvas, video, snapshot } = usePlayer(store, OPTIONS);
+    const [snapshot, setSnapshot] = useState(NOTHING_SHOWN);
+    const { canvas, video } = usePlayer(store, OPTIONS, setSnapshot);
     const [film, setFilm] = useState<HTMLVideoElement | null>(null);
     const [isBroken, setIsBroken] = useState(false);
     const isCalm = useMedia("(prefers-reduced-motion: reduce)");

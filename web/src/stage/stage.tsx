@@ -1,6 +1,6 @@
 // The open generation on its stage: the picture, what is being done, how far it is, and what can be done with it.
 
-import { useEffect, useMemo, useRef } from "react";
+import { memo, useEffect, useMemo, useRef } from "react";
 import { isTerminal, type Generation, type GenerationEvent } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { Fault, sentence } from "../frame/fault.tsx";
@@ -22,7 +22,7 @@ interface Props {
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
 }
 
-export function Stage({ watched, onAccepted, onPlayer }: Props) {
+export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Props) {
     const { store, generation, error } = watched;
     // Effects of the player below run before this one.
     useEffect(() => watched.log.open(), [watched.log]);
@@ -80,7 +80,7 @@ export function Stage({ watched, onAccepted, onPlayer }: Props) {
             <Announcer event={event} />
         </section>
     );
-}
+});
 
 function waitingWord({ status }: Shown): string | null {
     switch (status.state) {
