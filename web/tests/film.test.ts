@@ -73,7 +73,7 @@ it("makes one generation of a double click", async () => {
 it("goes on after a reload in the middle, from where it was", async () => {
     const studio = await Studio.open(await browser.page(), program.url);
     const { page } = studio;
-    const id = await studio.generate("golden sunset over a mountain lake", 3);
+    const id = await studio.generate("golden sunset over a mountain lake", 2);
     await page.waitForFunction(() => window.recorded.drawn.length >= 3);
     const before = await recordedOf(page);
     await page.reload();
