@@ -71,7 +71,7 @@ it("asks to be loaded again when the server came back with another page", async 
     const network = await Network.to(program.url);
     const page = await browser.page();
     const studio = await Studio.open(page, network.url);
-    await studio.generate("a mountain lake", 4);
+    await studio.generate("a mountain lake", 2);
     await page.route(network.url + "/", (route) => route.fulfill({ contentType: "text/html", body: `<script type="module" src="./assets/index-later.js"></script>` }));
     network.cut();
     network.mend();

@@ -11,7 +11,7 @@ const FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ];
 /** Nothing on the page takes so long; reaching it is a failure. */
-const PATIENCE_MS = 40_000;
+const PATIENCE_MS = 60_000;
 
 export class Browser {
     readonly context: BrowserContext;

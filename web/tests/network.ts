@@ -26,11 +26,6 @@ export class Network {
         for (const socket of this.#open) socket.destroy();
     }
 
-    /** Lets nothing new through; what is open goes on. */
-    refuse(): void {
-        this.#isCut = true;
-    }
-
     mend(): void {
         this.#isCut = false;
     }

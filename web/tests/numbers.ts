@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 function say(text: string): void {
-    process.stdout.write(`  ${text}\n`);
+    process.stdout.write(`\n=> ${text}\n`);
 }
 
 function quantile(samples: readonly number[], share: number): number {
@@ -141,7 +141,7 @@ async function beginWall({ url, token, ids, visible }: { url: string; token: str
     const rushes = new window.sdk.Rushes({ url, getToken: () => token });
     const players = ids.map((id, at) => {
         const canvas = document.createElement("canvas");
-        if (at === visible) canvas.className = "below";
+        if (at >= visible) canvas.className = "below";
         document.body.append(canvas);
         return new window.sdk.Player(rushes.watch(id), { canvas, mode: "latest", fps: 5, maxWidth: 240 });
     });
@@ -154,6 +154,10 @@ async function beginWall({ url, token, ids, visible }: { url: string; token: str
     };
     requestAnimationFrame(tick);
     Object.assign(window, { wall: { players, intervals } });
+    // What the recorder writes down would be the memory that is measured.
+    setInterval(() => {
+        for (const list of [window.recorded.came, window.recorded.heard, window.recorded.drawn, window.recorded.said]) list.splice(0, list.length - 64);
+    }, 1_000);
 }
 
 /** Runs in the page. */

@@ -39,15 +39,17 @@ async function expectWhole(studio: Studio, id: string): Promise<void> {
     const { sequences } = await studio.rows();
     expect(isDense(sequences)).toBe(true);
     expect(sequences.at(-1)).toBe(events.at(-1)?.sequence);
-    expect(await studio.fact("Holes refilled")).toBe("0");
+    // The list of one's own may tell of a new film before the film's own subscription does: one hole, filled at once.
+    expect(Number(await studio.fact("Holes refilled"))).toBeLessThanOrEqual(1);
+    expect(await studio.fact("Events")).toBe(String(sequences.length));
     expect(browser.errors()).toEqual([]);
 }
 
 it("refills and marks what was missed while the connection was cut by its button", async () => {
-    const { studio, id } = await running(3);
-    // The way back stays closed until something was missed.
-    network.refuse();
+    const { studio, id } = await running(2);
     await studio.at("cut").click();
+    // The way back stays closed until something was missed; a browser keeps connections that nothing uses, and would take one.
+    network.cut();
     const { sequences } = await studio.rows();
     let head = 0;
     while (head < (sequences.at(-1) as number) + 2) {
@@ -64,7 +66,7 @@ it("refills and marks what was missed while the connection was cut by its button
 });
 
 it("says that it is offline, and misses nothing when the network is back", async () => {
-    const { studio, id } = await running(3);
+    const { studio, id } = await running(2);
     await browser.context.setOffline(true);
     network.cut();
     await studio.page.waitForFunction(() => document.querySelector("[data-testid=connection]")?.textContent?.includes("Offline"));

@@ -82,6 +82,7 @@ export function record(): void {
                 recorded.decoded += 1;
                 recorded.byWorker += 1;
                 const size = ids.get(this)?.get(data.id);
+                ids.get(this)?.delete(data.id);
                 const came = recorded.came.findLast(({ bytes }) => bytes === size);
                 if (came !== undefined) known.set(data.bitmap, came);
             });

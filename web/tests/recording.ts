@@ -19,7 +19,7 @@ let network: Network;
 
 beforeAll(async () => {
     mkdirSync(FOLDER, { recursive: true });
-    [program, browser] = await Promise.all([Program.demo(), Browser.start({ width: 1240, height: 800 })]);
+    [program, browser] = await Promise.all([Program.demo(), Browser.start({ width: 1360, height: 860 })]);
     network = await Network.to(program.url);
 });
 afterAll(async () => {
@@ -41,7 +41,6 @@ it("records a film on its way", async () => {
         });
     });
     const studio = await Studio.open(page, network.url);
-    await studio.openDrawer();
     await page.waitForTimeout(LOOK_MS);
 
     const times: number[] = [];
@@ -65,9 +64,11 @@ it("records a film on its way", async () => {
     await studio.state("Generating frames");
     await page.waitForFunction(() => window.recorded.drawn.length > 12);
     await page.waitForTimeout(2 * LOOK_MS);
+    await click("drawer-toggle");
+    await page.waitForTimeout(2 * LOOK_MS);
     // The way back stays closed for a moment, so that there is something to refill.
-    network.refuse();
     await click("cut");
+    network.cut();
     await page.waitForTimeout(2_200);
     network.mend();
     await page.waitForFunction(() => document.querySelector("[data-testid=event-row][data-refilled=true]") !== null);

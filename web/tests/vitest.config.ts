@@ -8,6 +8,6 @@ export default defineConfig({
     root: import.meta.dirname,
     test: {
         include: [run === undefined ? "**/*.test.ts" : `${run}.ts`],
-        testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false, isolate: false, maxWorkers: 1,
+        testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false, maxWorkers: 1,
     },
 });
