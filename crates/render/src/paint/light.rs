@@ -90,6 +90,19 @@ impl Light {
         self.disc = self.disc * (1.0 - 0.8 * part);
     }
 
+    /// Heavy clouds, dark from below, with a pale strip of sky left over the horizon.
+    pub(super) fn storm(&mut self) {
+        self.cover = self.cover.max(0.95);
+        self.clouds = [self.clouds[0] * 0.62, self.clouds[1] * 0.34];
+        for (step, colour) in self.sky.iter_mut().enumerate() {
+            *colour = *colour * (0.9 - 0.13 * step as f32);
+        }
+        self.ambient = self.ambient * 0.75;
+        self.haze *= 1.4;
+        // No sun shines through that.
+        (self.disc, self.radius) = (Rgb::BLACK, 0.0);
+    }
+
     fn at(hour: Hour) -> Self {
         match hour {
             Hour::Sunset => Self::sunset(),

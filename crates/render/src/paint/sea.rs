@@ -44,6 +44,10 @@ impl Sea {
         if scene.hour != Hour::Day {
             light.elevation = light.elevation.min(0.16);
         }
+        let storm = ["storm", "stormy", "thunder", "blizzard"].iter().any(|word| scene.understood.contains(word));
+        if storm {
+            light.storm();
+        }
         let speed = match scene.pace {
             Pace::Calm => 0.8,
             Pace::Steady => 1.2,
@@ -61,7 +65,11 @@ impl Sea {
             let (x, z) = (chance.within(-150.0, 150.0), chance.within(420.0, 700.0));
             boats.push(Boat { x, z, length: 18.0, speed: chance.within(-1.5, 1.5) });
         }
-        let rough = if scene.weather == Weather::Rain { 0.10 } else { 0.055 };
+        let rough = match scene.weather {
+            _ if storm => 0.15,
+            Weather::Rain => 0.10,
+            _ => 0.055,
+        };
         Self {
             sky: Sky::new(scene, &light, 0.6 + speed),
             water: Water {

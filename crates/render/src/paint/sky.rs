@@ -295,7 +295,7 @@ impl Smooth<'_> {
     fn lights(&self, across: Lanes) -> [Rgb; LANES] {
         let (noise, colours, up) = (&self.sky.noise, &self.sky.aurora_colours, self.up);
         let mut sums = [Rgb::BLACK; LANES];
-        let low = smooth(0.0, 0.07, up) * 0.36;
+        let low = smooth(0.0, 0.07, up) * 0.46;
         for (band, (base, strength)) in (0_u8..).zip([(0.20, 1.0), (0.30, 0.7), (0.13, 0.45)]) {
             let shift = f32::from(band) * 37.7;
             let slow = self.time * 0.05 * self.sky.drift;

@@ -60,6 +60,8 @@ pub(super) struct Space {
     planet: Ball,
     moon: Ball,
     rings: Option<Rings>,
+    /// Clouds of gas are all there is to see.
+    empty: bool,
     light: (f32, f32, f32),
     finish: Finish,
     drift: (f32, f32, f32),
@@ -76,7 +78,8 @@ impl Space {
             [0x50a0ff, 0x8a40e0, 0xff6ab0],
         ]);
         let side = chance.pick(&[-1.0, 1.0]);
-        let gas_giants = ["saturn", "jupiter"].iter().any(|word| scene.understood.contains(word));
+        let said = |word: &&str| scene.understood.contains(word);
+        let gas_giants = ["saturn", "jupiter"].iter().any(said);
         let palettes = [
             ([0xe8c890, 0xb87a4a, 0xf4e4c0, 0x8a5030], 0xffd8a0, true),
             ([0x88a8d8, 0x4a6ab0, 0xc8dcf0, 0x2a3a80], 0x90c0ff, true),
@@ -127,6 +130,8 @@ impl Space {
         };
         Self {
             noise,
+            // Words for planets come first in the vocabulary: with one of them none of these is heard.
+            empty: ["nebula", "galaxy", "cosmos", "cosmic", "universe"].iter().any(said),
             stars,
             gas: gas.map(Rgb::hex),
             planet,
@@ -241,7 +246,9 @@ impl simd::Kernel for Gas<'_> {
             let body = noise.layers(px + 7.0, py + 2.0, 6);
             let aside = y * 0.8 + x * 0.45 + wx * 0.7;
             let band = (aside * aside * -3.0).power_of_e();
-            let thick = (body * (band * 0.55 + 0.62)).smooth(0.38, 0.85);
+            // Where there is nothing else the gas reaches farther and glows from within.
+            let (thin, full) = if self.space.empty { (0.33, 0.80) } else { (0.38, 0.85) };
+            let thick = (body * (band * 0.55 + 0.62)).smooth(thin, full);
             let dust = noise.layers(px * 1.9 + 30.0, py * 1.9 + 11.0, 5).smooth(0.50, 0.72) * band;
             let hue = noise.layers(px * 0.7 + 90.0, py * 0.7 + 40.0, 3);
             let (first, last) = (hue.smooth(0.42, 0.66), hue.smooth(0.52, 0.36) * 0.8);
@@ -410,6 +417,9 @@ impl Painter for Space {
     fn paint(&self, size: Size, time: f32, halt: &Halt) -> Result<Frame, Error> {
         let mut canvas = Canvas::of(size);
         self.paint_back(&mut canvas, time, halt)?;
+        if self.empty {
+            return self.finish.frame(&canvas, halt);
+        }
         self.paint_ball(&mut canvas, &self.moon, time, halt)?;
         if let Some(rings) = &self.rings {
             self.paint_rings(&mut canvas, rings, false, time);

@@ -157,7 +157,7 @@ fn save(folder: &Folder, frames: &Path, watcher: &Watcher) -> Result<(), Fault> 
 struct Watcher {
     screen: Screen,
     stop: CancellationToken,
-    shown: Option<(Stage, u32)>,
+    shown: Option<(Stage, u32, String)>,
 }
 
 /// Where each stage begins, per cent of the whole: the default pipeline's weights.
@@ -180,9 +180,11 @@ impl Sink for Watcher {
     fn progress(&mut self, stage: Stage, fraction: f64, message: &str, _: Detail) {
         let (begin, weight) = begins(stage);
         let percent = begin + weight * fraction;
-        // A line for each per cent is enough for a pipe.
-        if self.shown != Some((stage, percent as u32)) {
-            self.shown = Some((stage, percent as u32));
+        // A line for each per cent and each step is enough for a pipe; counting pictures is no step.
+        let step = message.replace(|letter: char| letter.is_ascii_digit(), "");
+        let shown = Some((stage, percent as u32, step));
+        if self.shown != shown {
+            self.shown = shown;
             self.screen.local(stage.name(), percent, message);
         }
     }
