@@ -43,7 +43,8 @@ impl Sink for Eye {
         self.demand
     }
     fn preview(&mut self, _: Preview) {
-        self.first.get_or_insert(self.start.elapsed().as_secs_f64() * 1_000.0);
+        let start = self.start;
+        self.first.get_or_insert_with(|| start.elapsed().as_secs_f64() * 1_000.0);
     }
     fn cancelled(&self) -> bool {
         false

@@ -220,7 +220,7 @@ impl simd::Kernel for Develop<'_> {
     #[inline(always)]
     fn run(self) {
         let grain = Lanes(std::array::from_fn(|lane| dither(lane, self.row)));
-        let kept = if self.row % 2 == 0 { 0.0 } else { 1.0 };
+        let kept = if self.row.is_multiple_of(2) { 0.0 } else { 1.0 };
         let [blues, reds] = self.colours;
         let lines = self.pixels.chunks_exact(LANES).zip(self.light.chunks_exact(LANES));
         let outs = blues.chunks_exact_mut(LANES).zip(reds.chunks_exact_mut(LANES));

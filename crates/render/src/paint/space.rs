@@ -67,6 +67,21 @@ pub(super) struct Space {
     drift: (f32, f32, f32),
 }
 
+/// How the camera moves: across, up and ahead, in picture heights a second.
+fn drift(scene: &Scene) -> (f32, f32, f32) {
+    let speed = match scene.pace {
+        Pace::Calm => 0.7,
+        Pace::Steady => 1.0,
+        Pace::Fast => 2.2,
+    };
+    match scene.camera {
+        Camera::Left => (0.022 * speed, 0.0, 0.0),
+        Camera::Right => (-0.022 * speed, 0.0, 0.0),
+        Camera::Rise => (0.0, 0.02 * speed, 0.0),
+        Camera::Forward => (0.004 * speed, 0.0, 0.035 * speed),
+    }
+}
+
 impl Space {
     pub(super) fn new(scene: &Scene) -> Self {
         let mut chance = Chance::new(scene.seed ^ 0x57a2);
@@ -117,17 +132,6 @@ impl Space {
             tilt: planet.tilt,
             colour: planet.colours[0].mix(planet.colours[2], 0.5),
         });
-        let speed = match scene.pace {
-            Pace::Calm => 0.7,
-            Pace::Steady => 1.0,
-            Pace::Fast => 2.2,
-        };
-        let drift = match scene.camera {
-            Camera::Left => (0.022 * speed, 0.0, 0.0),
-            Camera::Right => (-0.022 * speed, 0.0, 0.0),
-            Camera::Rise => (0.0, 0.02 * speed, 0.0),
-            Camera::Forward => (0.004 * speed, 0.0, 0.035 * speed),
-        };
         Self {
             noise,
             // Words for planets come first in the vocabulary: with one of them none of these is heard.
@@ -139,7 +143,7 @@ impl Space {
             rings,
             light: (-side * 0.78, -0.42, 0.46),
             finish: Finish::new(1.05, 0.7),
-            drift,
+            drift: drift(scene),
         }
     }
 
@@ -257,9 +261,9 @@ impl simd::Kernel for Gas<'_> {
             let (glow, white) =
                 (thick * thick * 1.1 + band * 0.06 + 0.006, thick * thick * thick * thick * thick * 0.35);
             let shown = -dust * 0.75 + 1.0;
-            for lane in 0..LANES {
+            for (lane, out) in colours.iter_mut().enumerate() {
                 let colour = gas[1].mix(gas[0], first.0[lane]).mix(gas[2], last.0[lane]);
-                colours[lane] = (colour * glow.0[lane] + Rgb::WHITE * white.0[lane]) * shown.0[lane];
+                *out = (colour * glow.0[lane] + Rgb::WHITE * white.0[lane]) * shown.0[lane];
             }
         }
     }
