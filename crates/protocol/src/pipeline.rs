@@ -314,7 +314,8 @@ fn video_input_schema() -> Value {
             "fps": {"type": "integer", "minimum": 1, "maximum": 60},
             "seconds": {"type": "number", "minimum": 0.1, "maximum": 60},
             "seed": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_i64},
-            "image": {"type": "string"}
+            "image": {"type": "string"},
+            "encoder": {"enum": ["openh264", "x264", "svt-av1"]}
         }
     })
 }
