@@ -16,6 +16,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod writer;
 
 use std::{fmt, path::PathBuf};
@@ -217,6 +218,14 @@ impl Store for Sqlite {
         limit: usize,
     ) -> Result<Swept, StoreError> {
         self.writer.work(move |desk| files::sweep(desk, events_before, artifacts_before, limit)).await
+    }
+
+    async fn sweep_uploads(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let unused = self.readers.read(move |connection| uploads::unused(connection, before, limit)).await?;
+        if unused.files.is_empty() {
+            return Ok(0);
+        }
+        self.writer.work(move |desk| Ok(uploads::remove(&desk.connection, &unused)?)).await
     }
 
     async fn put_artifact(&self, generation: &GenerationId, artifact: Artifact) -> Result<(), StoreError> {

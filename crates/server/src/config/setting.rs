@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "trusted_proxies",
         takes: "a list of addresses or networks",
-        doc: "Proxies in front that speak TLS. With one, plain text between it and the server is fine.",
+        doc: "Proxies in front that speak TLS. With one, plain text between it and the server is fine, and the client's address is what they say it is (`X-Forwarded-For` or `Forwarded`), which nobody else is believed.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -289,6 +289,19 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| Some(quoted(&retention_word(config.retention.artifacts))),
+    },
+    Setting {
+        key: "retention.uploads",
+        takes: "from 1m to 3650d, or off",
+        doc: "Uploaded input files are removed after so long, unless an unfinished generation names them.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.retention.uploads = retention(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&retention_word(config.retention.uploads))),
     },
     Setting {
         key: "limits.unfinished_per_owner",
