@@ -10,6 +10,8 @@ use protocol::{
 };
 use serde_json::Value;
 
+use crate::holds::Holds;
+
 /// One command, with the id that makes a repeat harmless.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
@@ -20,10 +22,30 @@ pub struct Command {
 }
 
 /// What lies outside the generation and yet matters to a decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Context {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
     /// Random bits for jitter; drawn by the caller so that the decision stays a function.
     pub random: u64,
+    /// What keeps runs from starting; `None` where nothing does.
+    pub holds: Option<&'a Holds>,
+    /// A rule to break, so that a test can show that somebody notices.
+    pub flaw: Option<Flaw>,
+}
+
+/// A bug on purpose. Nothing but the tests of whoever runs this code sets one: a simulation that does not notice a broken
+/// rule would not notice it when it is broken by accident either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Writes under an old lease and fence are taken.
+    NoFenceCheck,
+    /// A run that is held is granted again, under the same fence.
+    DoubleGrant,
+    /// Lost leases are not looked for.
+    ForgottenTimer,
+    /// A generation that failed for good is put into the queue again.
+    RetryAfterEnd,
+    /// What failed or was cancelled ends without its clean-up.
+    SkippedCleanUp,
 }
 
 /// A new generation.
@@ -66,6 +88,8 @@ pub struct Grant {
     pub node: String,
     /// The user id of the token the worker came with: a lease is bound to it.
     pub bearer: UserId,
+    /// What its lane is charged for it, in worker-milliseconds.
+    pub charged_ms: i64,
 }
 
 /// Why a lease ended without the worker saying so.
@@ -200,6 +224,18 @@ pub enum Action {
     },
     /// Client: change its place in the queue.
     Prioritize(Priority),
+    /// Dispatcher: what holds runs back holds this one; its owner is told.
+    Park,
+    /// Dispatcher: it no longer does.
+    Unpark,
+    /// Timer: the stage has stood still for half its bound; people are told before it is ended. Refused when that is no
+    /// longer so.
+    Warn {
+        /// Which fence is meant.
+        fence: Fence,
+    },
+    /// Timer: the generation, its wait or its clean-up has taken too long. Refused when that is not so.
+    Expire,
     /// Producer outside: only for the external pipeline.
     Report(Box<Report>),
     /// Timer: an external producer has been silent for too long.

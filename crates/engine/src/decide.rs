@@ -4,17 +4,20 @@
 //! phases and commands is in this crate's README and, cell by cell, in `tests/engine/table.rs`.
 
 mod draft;
+mod end;
+mod expiry;
 mod external;
 mod lease;
 mod notes;
 mod owner;
+mod park;
 mod stages;
 mod submit;
 
 use protocol::{Fence, LeaseId, Timestamp};
 
 use crate::{
-    command::{Action, Command, Context},
+    command::{Action, Command, Context, Flaw},
     event::Event,
     refusal::Refusal,
     state::{Phase, State},
@@ -28,13 +31,13 @@ use draft::Draft;
 /// The [`Refusal`] that says why it changes nothing.
 pub fn decide(
     state: Option<&State>,
-    context: &Context,
+    context: &Context<'_>,
     command: &Command,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
     let Some(state) = state else {
         return match &command.action {
-            Action::Submit(submit) => submit::submit(submit, &command.id, now),
+            Action::Submit(submit) => submit::submit(submit, context, &command.id, now),
             _ => Err(Refusal::Unknown),
         };
     };
@@ -46,6 +49,7 @@ pub fn decide(
     }
     if let Some((lease, fence)) = right(&command.action)
         && !state.holds(lease, fence)
+        && (context.flaw != Some(Flaw::NoFenceCheck) || state.holder.is_none())
     {
         return Err(Refusal::LeaseLost { current: state.fence });
     }
@@ -68,11 +72,16 @@ const fn right(action: &Action) -> Option<(&LeaseId, Fence)> {
     }
 }
 
-fn of_unfinished(state: &State, context: &Context, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+fn of_unfinished(
+    state: &State,
+    context: &Context<'_>,
+    command: &Command,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     let draft = Draft::new(state, &command.id, now);
     match &command.action {
         Action::Submit(_) => Err(Refusal::Exists),
-        Action::Grant(grant) => lease::grant(draft, grant),
+        Action::Grant(grant) => lease::grant(draft, context, grant),
         Action::Progress { stage, progress, message, metadata, .. } => {
             let moved =
                 stages::Moved { stage, progress: *progress, message: message.as_deref(), metadata: metadata.as_ref() };
@@ -83,14 +92,18 @@ fn of_unfinished(state: &State, context: &Context, command: &Command, now: Times
         Action::Artifact { artifact, .. } => notes::artifact(draft, artifact),
         Action::Checkpoint { artifact, data, .. } => notes::checkpoint(draft, artifact.as_ref(), data.as_ref()),
         Action::Release { pool, .. } => notes::release(draft, pool),
-        Action::Done { outputs, .. } => lease::done(draft, outputs),
+        Action::Done { outputs, .. } => lease::done(draft, context, outputs),
         Action::Fail { kind, code, message, .. } => {
             Ok(lease::fail(draft, context, &lease::Failure::said(*kind, code, message)))
         }
-        Action::HandBack { .. } => Ok(lease::hand_back(draft)),
+        Action::HandBack { .. } => Ok(lease::hand_back(draft, context)),
         Action::Lose { fence, loss } => lease::lose(draft, context, *fence, *loss),
-        Action::Cancel { reason } => owner::cancel(draft, reason),
+        Action::Cancel { reason } => owner::cancel(draft, context, reason),
         Action::Prioritize(priority) => owner::prioritize(draft, *priority),
+        Action::Park => park::park(draft, context),
+        Action::Unpark => park::unpark(draft, context),
+        Action::Warn { fence } => expiry::warn(draft, *fence),
+        Action::Expire => expiry::expire(draft, context),
         Action::Report(report) if state.phase == Phase::External => external::report(draft, report),
         Action::Report(_) => Err(Refusal::LeaseRequired),
         Action::ExternalStalled => external::stalled(draft),

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use protocol::{
-    ArtifactName, EventId, Fence, GenerationId, LeaseId, Metadata, Pipeline, StageName, State, Timestamp, UserId,
-    WorkerId,
+    ArtifactName, EventId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, State, Timestamp,
+    UserId, WorkerId,
     http::Priority,
     worker::{Artifact, FailureKind},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::{
+    holds::Hold,
+    state::{Ending, Failed},
+};
 
 /// One event. `show` is complete for a screen, `fact` for the fold.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +63,9 @@ pub enum Fact {
         bearer: UserId,
         /// Which stage begins.
         stage: StageName,
+        /// What its lane was charged, in worker-milliseconds; 0 in facts of before it was noted.
+        #[serde(default)]
+        charged_ms: i64,
     },
     /// The next stage of the same run begins.
     StageStarted {
@@ -97,6 +105,25 @@ pub enum Fact {
         not_before: Timestamp,
         /// Facts of the stage before, when they came after its end.
         outputs: Option<Metadata>,
+        /// The run goes on in this pool instead of its own; absent changes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<PoolName>,
+    },
+    /// What holds runs back holds this one.
+    Parked {
+        /// What.
+        hold: Hold,
+    },
+    /// It no longer does.
+    Unparked,
+    /// People were told that the stage stands still.
+    Warned,
+    /// What it will end as is decided; its clean-up waits for a worker.
+    CleanUpStarted {
+        /// The end, and why.
+        ending: Ending,
+        /// Not before; 0 for at once.
+        not_before: Timestamp,
     },
     /// The client changed its place.
     Prioritized {
@@ -127,7 +154,7 @@ pub enum Fact {
     /// A slot is free although the run goes on.
     Released {
         /// Of which pool.
-        pool: protocol::PoolName,
+        pool: PoolName,
     },
     /// Somebody asked it to stop.
     CancelRequested {
@@ -147,6 +174,9 @@ pub enum Fact {
     Ended {
         /// Which one.
         state: State,
+        /// Why, when it failed here and not at a producer outside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failed>,
     },
 }
 
@@ -174,6 +204,7 @@ impl Event {
                 | Fact::Kept { .. }
                 | Fact::Checkpointed { .. }
                 | Fact::Released { .. }
+                | Fact::Warned
         )
     }
 

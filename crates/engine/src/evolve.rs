@@ -10,7 +10,7 @@ use protocol::{
 use crate::{
     event::{Event, Fact},
     metadata,
-    state::{Holder, Phase, StageState, State},
+    state::{Ending, Holder, Phase, StageState, State},
 };
 
 /// The state after `event`. Total: a fact that does not fit changes nothing but the sequence and what is shown. A history
@@ -73,6 +73,10 @@ impl State {
             fence: protocol::Fence(0),
             holder: None,
             not_before: Timestamp(0),
+            queued_at: at,
+            parked: None,
+            ending: None,
+            failure: None,
             cancel_grace_until: None,
             cancel_reason: String::new(),
             progress: 0.0,
@@ -96,7 +100,8 @@ impl State {
         state.trace = trace.clone();
         if !pipeline.is_external() {
             state.phase = Phase::Queued;
-            state.stages = vec![StageState::default(); pipeline.stages.len()];
+            state.stages =
+                vec![StageState::default(); pipeline.stages.len() + usize::from(pipeline.on_failed.is_some())];
             state.artifacts = kept.clone();
             state.skip_kept();
         }
@@ -122,7 +127,7 @@ impl State {
     pub(crate) fn apply(&mut self, fact: &Fact, at: Timestamp) {
         match fact {
             Fact::Accepted { .. } => {}
-            Fact::Granted { lease, fence, worker, instance, node, bearer, stage } => {
+            Fact::Granted { lease, fence, worker, instance, node, bearer, stage, charged_ms } => {
                 self.phase = Phase::Running;
                 self.fence = *fence;
                 self.holder = Some(Holder {
@@ -133,7 +138,9 @@ impl State {
                     bearer: bearer.clone(),
                     since: at,
                     released: Vec::new(),
+                    charged_ms: *charged_ms,
                 });
+                self.parked = None;
                 self.begin(stage, at);
             }
             Fact::StageStarted { stage } => self.begin(stage, at),
@@ -144,7 +151,19 @@ impl State {
                     known.failures += u32::from(*burned);
                 }
             }
-            Fact::Queued { stage, not_before, outputs } => self.queue(stage, *not_before, outputs.as_ref()),
+            Fact::Queued { stage, not_before, outputs, pool } => {
+                self.put_out(outputs.as_ref());
+                self.queue(stage, *not_before, at);
+                self.move_run(pool.as_ref());
+            }
+            Fact::Parked { hold } => self.parked = Some(hold.clone()),
+            Fact::Unparked => self.parked = None,
+            Fact::Warned => {
+                if let Some(known) = self.stages.get_mut(self.stage) {
+                    known.warned = true;
+                }
+            }
+            Fact::CleanUpStarted { ending, not_before } => self.clean_up(ending, *not_before, at),
             Fact::Prioritized { priority } => self.priority = *priority,
             Fact::Logged { metadata } => self.remember(metadata.as_ref()),
             Fact::Kept { stage, artifact } => {
@@ -171,7 +190,10 @@ impl State {
                 self.progress = self.progress.max(*progress);
                 self.reported = StageName::new(status.as_str()).ok().filter(|word| word.as_str() != "queued");
             }
-            Fact::Ended { state } => self.end(*state),
+            Fact::Ended { state, failure } => {
+                self.end(*state);
+                self.failure.clone_from(failure);
+            }
         }
     }
 
@@ -189,6 +211,7 @@ impl State {
         let Some(known) = self.stages.get_mut(index) else { return };
         known.started_at = Some(at);
         known.moved_at = Some(at);
+        known.warned = false;
         known.progress = 0.0;
         self.stage = index;
         self.attempts.insert(stage.clone(), protocol::Attempt(known.failures + 1));
@@ -200,12 +223,14 @@ impl State {
         {
             known.progress = progress;
             known.moved_at = Some(at);
+            known.warned = false;
         }
     }
 
     fn touch(&mut self, at: Timestamp) {
         if let Some(known) = self.stages.get_mut(self.stage) {
             known.moved_at = Some(at);
+            known.warned = false;
         }
     }
 
@@ -232,16 +257,17 @@ impl State {
         }
     }
 
-    fn queue(&mut self, stage: &StageName, not_before: Timestamp, outputs: Option<&Metadata>) {
-        self.put_out(outputs);
+    fn queue(&mut self, stage: &StageName, not_before: Timestamp, at: Timestamp) {
         let Some(index) = self.index_of(stage) else { return };
         self.phase = Phase::Queued;
         self.holder = None;
         self.stage = index;
         self.not_before = not_before;
+        self.queued_at = at;
         for known in self.stages.iter_mut().skip(index) {
-            // Only what was burned is remembered of a stage that is to be run again.
-            *known = StageState { failures: known.failures, ..StageState::default() };
+            // Only what was burned is remembered of a stage that is to be run again, and where it found room.
+            let (failures, pool) = (known.failures, known.pool.take());
+            *known = StageState { failures, pool, ..StageState::default() };
         }
         // A checkpoint of a stage that is not run again leads nowhere.
         let behind =
@@ -249,6 +275,23 @@ impl State {
         if behind {
             self.checkpoint = None;
         }
+    }
+
+    /// The run that waits goes on in `pool`, whole: what its stages hand each other stays in one memory.
+    fn move_run(&mut self, pool: Option<&protocol::PoolName>) {
+        let Some(pool) = pool else { return };
+        let run = self.run();
+        for known in self.stages.iter_mut().take(run.end).skip(run.start) {
+            known.pool = Some(pool.clone());
+        }
+    }
+
+    fn clean_up(&mut self, ending: &Ending, not_before: Timestamp, at: Timestamp) {
+        let Some(stage) = self.pipeline.on_failed.as_ref().map(|stage| stage.name.clone()) else { return };
+        self.ending = Some(ending.clone());
+        self.parked = None;
+        self.cancel_grace_until = None;
+        self.queue(&stage, not_before, at);
     }
 
     fn end(&mut self, state: protocol::State) {
@@ -259,6 +302,8 @@ impl State {
             _ => Phase::Failed,
         };
         self.holder = None;
+        self.parked = None;
+        self.ending = None;
         self.cancel_grace_until = None;
     }
 }

@@ -8,10 +8,13 @@
 //! No I/O, no clock, no randomness, no async: time and random bits are arguments, so the same input always gives the
 //! same output. What is not in a generation (limits, breakers, pauses) comes in as [`Context`].
 
+pub mod breaker;
 mod command;
 mod decide;
 mod event;
 mod evolve;
+pub mod holds;
+mod letter;
 mod metadata;
 mod progress;
 mod project;
@@ -21,10 +24,12 @@ mod show;
 mod state;
 mod words;
 
-pub use command::{Action, Command, Context, Grant, Loss, Submit};
+pub use command::{Action, Command, Context, Flaw, Grant, Loss, Submit};
 pub use decide::decide;
 pub use event::{Event, Fact, UnreadableFact};
 pub use evolve::evolve;
+pub use holds::{Gate, Hold, Holds, Share, Shares};
+pub use letter::letter;
 pub use project::{Projection, QueuePlace, project};
 pub use refusal::Refusal;
-pub use state::{Holder, Phase, StageDeadlines, StageState, State};
+pub use state::{Ending, Failed, Holder, Phase, StageDeadlines, StageState, State};

@@ -5,8 +5,20 @@ use protocol::{Metadata, limits};
 use crate::refusal::Refusal;
 
 /// Keys the engine alone writes: a worker that could would fake an error or speak for the client.
-const ENGINE_KEYS: [&str; 8] =
-    ["client", "attempt", "retryAt", "queuePosition", "errorCode", "errorMessage", "errorHint", "retryable"];
+const ENGINE_KEYS: [&str; 12] = [
+    "client",
+    "attempt",
+    "retryAt",
+    "queuePosition",
+    "errorCode",
+    "errorMessage",
+    "errorHint",
+    "retryable",
+    "parkedBy",
+    "breaker",
+    "cleanUp",
+    "silentMs",
+];
 /// Keys that are true for a moment only; kept visible they would be wrong in the next event.
 const MOMENT_KEYS: [&str; 3] = ["currentFrame", "totalFrames", "estimatedSecondsRemaining"];
 

@@ -23,7 +23,9 @@ pub(crate) fn overall(state: &State) -> f64 {
     if state.phase == Phase::Complete {
         return 100.0;
     }
-    let Some(here) = state.stages.get(state.stage) else { return state.progress };
+    // A clean-up is no part of the film.
+    let here = state.stages.get(state.stage).filter(|_| state.stage < state.pipeline.stages.len());
+    let Some(here) = here else { return state.progress };
     let reached = at(&state.pipeline, state.stage, if here.completed { 100.0 } else { here.progress });
     state.progress.max(reached)
 }

@@ -39,12 +39,12 @@ pub fn project(state: &State) -> Projection {
 }
 
 fn queue_place(state: &State) -> Option<QueuePlace> {
-    let first = state.stage_here().filter(|_| state.phase == Phase::Queued)?;
-    let expected =
-        state.pipeline.stages[state.run()].iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.expected_ms));
+    let pool = state.pool_here().filter(|_| state.phase == Phase::Queued)?;
+    let stages = state.run().filter_map(|index| state.pipeline.stage_at(index));
+    let expected = stages.fold(0, |sum: u64, stage| sum.saturating_add(stage.expected_ms));
     let submitted = i64::try_from(state.created_at.0).unwrap_or(i64::MAX);
     Some(QueuePlace {
-        pool: first.pool.clone(),
+        pool: pool.clone(),
         order: submitted.saturating_sub(state.priority.head_start_ms()),
         not_before: state.not_before,
         cost_ms: i64::try_from(expected).unwrap_or(i64::MAX),

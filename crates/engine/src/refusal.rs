@@ -2,6 +2,8 @@
 
 use protocol::{ErrorCode, Fence, Problem, State};
 
+use crate::holds::Hold;
+
 /// A refused command wrote nothing. Each variant is a decision some caller takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -40,6 +42,9 @@ pub enum Refusal {
     /// Progress that changes nothing, or beyond the bound of events: dropped, without harm.
     #[error("nothing new")]
     NothingNew,
+    /// Something outside the generation keeps its run from starting: it waits on, and is offered again when that is over.
+    #[error("it is held back")]
+    Held(Hold),
     /// A value is not acceptable.
     #[error("{0}")]
     Invalid(String),
@@ -63,6 +68,7 @@ impl Refusal {
             Self::WrongStage { .. } | Self::Invalid(_) => {
                 Problem::new(ErrorCode::InvalidRequest, text).hint("compare with the stages of the offer")
             }
+            Self::Held(_) => Problem::new(ErrorCode::StateConflict, text).hint("wait until it is offered again"),
             Self::NothingNew => Problem::new(ErrorCode::StateConflict, text).hint("nothing to do"),
         }
     }

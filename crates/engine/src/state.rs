@@ -6,9 +6,12 @@ use protocol::{
     Attempt, CausalId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, Sequence, Stage, StageName,
     TenantId, Timestamp, UserId, WorkerId,
     http::Priority,
-    worker::{Artifact, Checkpoint},
+    limits,
+    worker::{Artifact, Checkpoint, FailureKind},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::holds::Hold;
 
 /// Where it stands, finer than [`protocol::State`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,36 @@ pub struct Holder {
     pub since: Timestamp,
     /// Pools whose slots were released early.
     pub released: Vec<PoolName>,
+    /// What its lane was charged, in worker-milliseconds.
+    #[serde(default)]
+    pub charged_ms: i64,
+}
+
+/// What a generation ends as when its clean-up is over, whatever becomes of that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// `failed` or `cancelled`.
+    pub state: protocol::State,
+    /// Why it failed; absent of a cancel.
+    pub failure: Option<Failed>,
+    /// When that was decided.
+    pub since: Timestamp,
+}
+
+/// A failure for good, as it is told at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// The stage that ran, or would have run next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageName>,
 }
 
 /// What is known of one stage.
@@ -64,6 +97,12 @@ pub struct StageState {
     pub progress: f64,
     /// Facts for later stages.
     pub outputs: Metadata,
+    /// Where it runs instead of its own pool: the bigger one, after it ran out of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Were people told that it stands still, since it last moved?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warned: bool,
 }
 
 /// A generation.
@@ -98,9 +137,9 @@ pub struct State {
     pub sequence: Sequence,
     /// Where it stands.
     pub phase: Phase,
-    /// Index into `pipeline.stages` of the stage that runs or will run next.
+    /// Index into `pipeline.stages` of the stage that runs or will run next; one beyond the last is the clean-up.
     pub stage: usize,
-    /// By index into `pipeline.stages`.
+    /// By index into `pipeline.stages`, and the clean-up's behind them.
     pub stages: Vec<StageState>,
     /// The latest fence granted; 0 before the first.
     pub fence: Fence,
@@ -108,6 +147,18 @@ pub struct State {
     pub holder: Option<Holder>,
     /// In no lane before this.
     pub not_before: Timestamp,
+    /// Since when it waits, if it does; when it was submitted in states of before it was noted.
+    #[serde(default)]
+    pub queued_at: Timestamp,
+    /// What its owner was told holds it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<Hold>,
+    /// What it ends as; set while its clean-up waits or runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Why it failed, when it did and ran here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failed>,
     /// When the grace of a cancelled run ends.
     pub cancel_grace_until: Option<Timestamp>,
     /// Why it was cancelled.
@@ -143,6 +194,11 @@ impl State {
     /// Where it stands, as watchers see it.
     #[must_use]
     pub const fn state_now(&self) -> protocol::State {
+        if let (Phase::Queued | Phase::Running, Some(Ending { state: protocol::State::Cancelled, .. })) =
+            (self.phase, &self.ending)
+        {
+            return protocol::State::Cancelling;
+        }
         match self.phase {
             Phase::Queued => protocol::State::Queued,
             Phase::Running => protocol::State::Running,
@@ -168,15 +224,33 @@ impl State {
     /// The definition of the stage that runs or will run next; `None` only of an external producer.
     #[must_use]
     pub fn stage_here(&self) -> Option<&Stage> {
-        self.pipeline.stages.get(self.stage)
+        self.pipeline.stage_at(self.stage)
+    }
+
+    /// Where the stage at `index` runs.
+    #[must_use]
+    pub fn pool_at(&self, index: usize) -> Option<&PoolName> {
+        let own = &self.pipeline.stage_at(index)?.pool;
+        Some(self.stages.get(index).and_then(|known| known.pool.as_ref()).unwrap_or(own))
+    }
+
+    /// Where the stage that runs, or will run next, does so.
+    #[must_use]
+    pub fn pool_here(&self) -> Option<&PoolName> {
+        self.pool_at(self.stage)
     }
 
     /// The consecutive stages of one pool that begin with the one that runs or will run next: what an offer holds.
     #[must_use]
     pub fn run(&self) -> Range<usize> {
-        let Some(first) = self.stage_here() else { return self.stage..self.stage };
-        let rest = &self.pipeline.stages[self.stage..];
-        self.stage..self.stage + rest.iter().take_while(|stage| stage.pool == first.pool).count()
+        let here = self.pool_here();
+        if here.is_none() {
+            return self.stage..self.stage;
+        }
+        // A clean-up is a run of its own.
+        let last = if self.ending.is_some() { self.stage + 1 } else { self.pipeline.stages.len() };
+        let end = (self.stage..last).take_while(|&index| self.pool_at(index) == here).count();
+        self.stage..self.stage + end
     }
 
     /// Has it ended?
@@ -204,8 +278,34 @@ impl State {
         }
     }
 
+    /// When it, its wait or its clean-up has taken too long; `None` when nobody set a bound.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        if self.is_terminal() {
+            return None;
+        }
+        if let Some(ending) = &self.ending {
+            return Some(ending.since.plus(limits::CLEAN_UP_MAX_MS));
+        }
+        let whole = self.pipeline.timeout_ms.map(|bound| self.created_at.plus(bound));
+        let wait = self.pipeline.queue_timeout_ms.filter(|_| self.phase == Phase::Queued);
+        // The wait before a retry is no wait for a worker.
+        let wait = wait.map(|bound| self.queued_at.max(self.not_before).plus(bound));
+        whole.into_iter().chain(wait).min()
+    }
+
+    /// When people are told that the stage stands still; `None` when they were, or no stage runs.
+    #[must_use]
+    pub fn warns_at(&self) -> Option<Timestamp> {
+        let (Some(_), Some(stage), Some(known)) = (&self.holder, self.stage_here(), self.stages.get(self.stage)) else {
+            return None;
+        };
+        known.moved_at.filter(|_| !known.warned && self.phase == Phase::Running).map(|at| at.plus(stage.stall_ms / 2))
+    }
+
     /// Where `name` stands in the pipeline.
     pub(crate) fn index_of(&self, name: &StageName) -> Option<usize> {
-        self.pipeline.stages.iter().position(|stage| stage.name == *name)
+        let all = self.pipeline.stages.iter().chain(self.pipeline.on_failed.as_deref());
+        all.into_iter().position(|stage| stage.name == *name)
     }
 }

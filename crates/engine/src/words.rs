@@ -1,12 +1,13 @@
 //! The sentences people read. Programs read types, codes and keys; these may change.
 
-use protocol::{Metadata, Pipeline, Stage, limits, worker::FailureKind};
+use protocol::{BreakerName, Metadata, Pipeline, PipelineName, Stage, limits, worker::FailureKind};
 use serde_json::Value;
 
 pub(crate) const QUEUED: &str = "Waiting in queue...";
 pub(crate) const HANDED_BACK: &str = "The worker gave it back; waiting in queue...";
 pub(crate) const RELEASED: &str = "The server restarted; waiting in queue...";
 pub(crate) const CANCELLING: &str = "Cancelling...";
+pub(crate) const CLEANING_UP: &str = "Cleaning up...";
 pub(crate) const COMPLETE: &str = "Video ready!";
 
 /// Longest failure code, in bytes: a word for programs, not a sentence.
@@ -56,6 +57,26 @@ pub(crate) fn cancelled(reason: &str) -> String {
 /// Counts tries of the stage that failed, because its retries are what runs out.
 pub(crate) fn retrying(attempt: u32, attempts: u32, reason: &str) -> String {
     clip(&format!("Trying again (attempt {attempt} of {attempts}): {reason}"), limits::MESSAGE_BYTES_MAX)
+}
+
+pub(crate) fn paused(pipeline: &PipelineName) -> String {
+    clip(&format!("Waiting: {pipeline} is paused by the operator"), limits::MESSAGE_BYTES_MAX)
+}
+
+pub(crate) fn broken(breaker: &BreakerName) -> String {
+    let stage = breaker.as_str().split(':').next().unwrap_or_default().replace(['_', '-'], " ");
+    clip(&format!("Waiting until {stage} works again; nothing is lost"), limits::MESSAGE_BYTES_MAX)
+}
+
+pub(crate) fn silent(ms: u64) -> String {
+    format!("No progress for {} s", ms / 1_000)
+}
+
+/// `it took longer than 30 s`; tiny bounds are told in milliseconds.
+pub(crate) fn too_long(what: &str, bound_ms: u64) -> String {
+    let bound =
+        if bound_ms.is_multiple_of(1_000) { format!("{} s", bound_ms / 1_000) } else { format!("{bound_ms} ms") };
+    format!("{what} longer than {bound}")
 }
 
 /// What a failure is called when nobody said.

@@ -1,34 +1,43 @@
 //! The core: inputs in, effects out. No I/O, no clock, no randomness of its own, so that the simulation runs this code.
 //!
 //! It owns every generation in memory, every worker session and every lease. Nothing else writes one. Its parts:
-//! `desk` decides and commits, `dispatch` offers, `sessions` listens to workers, `leases` watches their clocks,
-//! `interest` carries demand from screens to workers and queue positions back.
+//! `desk` decides and commits, `dispatch` offers, `sessions` listens to workers, `leases` watches their clocks, `expiry` the
+//! generations' own, `gates` tells what holds work back, `interest` carries demand from screens to workers and queue
+//! positions back, `experience` knows how long things take.
 
 mod counts;
 mod desk;
 mod dispatch;
+mod experience;
+mod expiry;
+mod gates;
 mod interest;
 mod leases;
 mod message;
 mod sessions;
 mod timers;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use access::Identity;
 use bus::{Interest, Signal};
 use bytes::Bytes;
-use engine::State;
+use engine::{Flaw, Gate, Holds, Shares, State, breaker::Threshold};
 use gateway::Outbound;
 use protocol::{
     CommandId, Event, GenerationId, LeaseId, OfferId, PoolName, Problem, Sequence, Timestamp, UserId, WorkerId, limits,
     worker::{Artifact, WorkerMessage},
 };
-use store::{Change, Claim, CommitError, Committed, Loaded, Queued, StoreError};
+use store::{Change, Claim, CommitError, Committed, Loaded, Queued, Rank, StoreError};
 
 pub use counts::{Counts, STAGE_SECONDS, StageCounts};
 use desk::Entry;
 use dispatch::{Offer, Pool};
+use experience::Experience;
+pub use gates::{BreakerView, GatesView, Switch};
 use leases::LeaseClock;
 use sessions::Session;
 pub use sessions::WorkerView;
@@ -63,6 +72,13 @@ pub struct Config {
     pub lease_after_close_ms: u64,
     /// An external producer silent for so long has failed, in milliseconds.
     pub external_stall_ms: u64,
+    /// When a breaker opens, and for how long.
+    pub breaker: Threshold,
+    /// How much tenants and owners may have under way at once.
+    pub shares: Shares,
+    /// A rule to break, for the simulation that has to notice. No configuration leads here.
+    #[doc(hidden)]
+    pub flaw: Option<Flaw>,
 }
 
 impl Default for Config {
@@ -74,6 +90,9 @@ impl Default for Config {
             lease_silence_ms: limits::LEASE_SILENCE_MAX_MS,
             lease_after_close_ms: limits::LEASE_AFTER_CLOSE_MS,
             external_stall_ms: limits::EXTERNAL_STALL_MS,
+            breaker: Threshold::default(),
+            shares: Shares::default(),
+            flaw: None,
         }
     }
 }
@@ -89,6 +108,8 @@ pub enum Ask {
         command: CommandId,
         /// Its `Idempotency-Key`.
         claim: Option<Claim>,
+        /// The dead letter it is made of.
+        redrives: Option<GenerationId>,
     },
     /// Change it.
     Command(engine::Command),
@@ -124,6 +145,20 @@ pub enum Input {
     Workers {
         /// Where the answer goes.
         ticket: Ticket,
+    },
+    /// Which gates are closed?
+    Gates {
+        /// Where the answer goes.
+        ticket: Ticket,
+    },
+    /// An operator decided, and it is stored.
+    Switch(Switch),
+    /// Who waits before a gate that changed.
+    Waiting {
+        /// Which one.
+        gate: Gate,
+        /// Those that come first.
+        generations: Vec<GenerationId>,
     },
     /// A worker's socket opened.
     Connected {
@@ -197,12 +232,12 @@ pub enum Input {
         /// What there is.
         result: Result<(Vec<Queued>, Option<Timestamp>), StoreError>,
     },
-    /// The order of a pool's queue, for positions.
+    /// How much comes before watched generations in a pool's queue.
     Surveyed {
         /// Which pool.
         pool: PoolName,
-        /// In the order of claiming.
-        queue: Vec<Queued>,
+        /// Of those that are in a lane.
+        ranks: Vec<(GenerationId, Rank)>,
     },
     /// Who looks at a generation.
     Interest(Interest),
@@ -228,6 +263,8 @@ pub enum Answer {
     Holds(bool),
     /// Who works on what.
     Workers(Vec<WorkerView>),
+    /// Which gates are closed.
+    Gates(GatesView),
 }
 
 /// What the core wants done. Changes of one generation are committed in the order given.
@@ -267,8 +304,22 @@ pub enum Effect {
     },
     /// Give a reservation back.
     Unreserve(GenerationId),
-    /// Read the order of a pool's queue.
-    Survey(PoolName),
+    /// Ask how much comes before generations in a pool's queue.
+    Survey {
+        /// Which pool.
+        pool: PoolName,
+        /// Those that are watched.
+        generations: Vec<GenerationId>,
+    },
+    /// Close a gate of the queue, or open it again; before anything is reserved that was asked for later.
+    Gate {
+        /// Its name.
+        name: String,
+        /// Is it open?
+        open: bool,
+    },
+    /// Look who waits before a gate.
+    FindWaiting(Gate),
     /// Say something to a worker.
     Send {
         /// Which one.
@@ -305,6 +356,10 @@ pub struct Core {
     offers: HashMap<OfferId, Offer>,
     leases: HashMap<GenerationId, LeaseClock>,
     interests: HashMap<GenerationId, interest::Seen>,
+    holds: Holds,
+    /// Gates the queue was told are closed.
+    closed: BTreeSet<Gate>,
+    experience: Experience,
     flights: u64,
 }
 
@@ -323,6 +378,7 @@ impl Core {
     /// An empty core. [`Core::adopt`] the leases of an earlier run before anything else.
     #[must_use]
     pub fn new(config: Config, pipelines: Arc<Pipelines>, counts: Arc<Counts>, random: Random, now: Timestamp) -> Self {
+        let holds = Holds::new(config.breaker, config.shares.clone());
         Self {
             config,
             pipelines,
@@ -337,6 +393,9 @@ impl Core {
             offers: HashMap::new(),
             leases: HashMap::new(),
             interests: HashMap::new(),
+            holds,
+            closed: BTreeSet::new(),
+            experience: Experience::default(),
             flights: 0,
         }
     }
@@ -355,6 +414,12 @@ impl Core {
                 let answer = Ok(Answer::Workers(self.worker_views()));
                 self.effects.push(Effect::Answer { ticket, answer });
             }
+            Input::Gates { ticket } => {
+                let answer = Ok(Answer::Gates(self.gates_view()));
+                self.effects.push(Effect::Answer { ticket, answer });
+            }
+            Input::Switch(switch) => self.switch(&switch),
+            Input::Waiting { gate, generations } => self.waiting(&gate, generations),
             Input::Connected { session, bearer } => self.connected(session, bearer.user),
             Input::Said { session, message } => self.said(session, *message),
             Input::Unreadable { session, why } => self.unreadable(session, &why),
@@ -365,7 +430,7 @@ impl Core {
             Input::Verified { generation, result } => self.verified(&generation, result),
             Input::Committed { generation, flight, result } => self.committed(&generation, flight, result),
             Input::Reserved { pool, asked, result } => self.reserved(&pool, asked, result),
-            Input::Surveyed { pool, queue } => self.surveyed(&pool, &queue),
+            Input::Surveyed { pool, ranks } => self.surveyed(&pool, &ranks),
             Input::Interest(interest) => self.interest(interest),
             Input::Deleted(generation) => self.forget(&generation),
             Input::Tick => {}

@@ -1,4 +1,11 @@
-//! What the rest of the server holds of the orchestrator: commands in, durable answers out.
+//! What the rest of the server holds of the orchestrator: commands in, durable answers out. What operators ask is in
+//! `handle/steer.rs` and `handle/dead.rs`.
+
+mod dead;
+mod steer;
+
+pub use dead::REDRIVEN_MAX;
+pub(crate) use steer::switches;
 
 use std::sync::Arc;
 
@@ -7,15 +14,16 @@ use engine::{Action, Phase, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
     CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
-    Timestamp, TraceParent, UserId,
+    TraceParent, UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,
 };
-use store::{Claim, Filter, Store, StoreError};
+use store::{Claim, Store, StoreError};
 use tokio::sync::oneshot;
 
 use crate::{
+    bounds::Bounds,
     clock::Clock,
     core::{Answer, Ask, Counts, Input, Ticket, WorkerView},
     intake,
@@ -30,7 +38,7 @@ pub struct Handle {
     clock: Arc<dyn Clock>,
     pipelines: Arc<Pipelines>,
     counts: Arc<Counts>,
-    unfinished_per_owner_max: usize,
+    bounds: Bounds,
 }
 
 impl std::fmt::Debug for Handle {
@@ -80,6 +88,7 @@ struct Draft {
     retry_of: Option<GenerationId>,
     kept: Vec<(StageName, Artifact)>,
     claim: Option<Claim>,
+    redrives: Option<GenerationId>,
 }
 
 impl Handle {
@@ -89,9 +98,9 @@ impl Handle {
         clock: Arc<dyn Clock>,
         pipelines: Arc<Pipelines>,
         counts: Arc<Counts>,
-        unfinished_per_owner_max: usize,
+        bounds: Bounds,
     ) -> Self {
-        Self { doorway, store, clock, pipelines, counts, unfinished_per_owner_max }
+        Self { doorway, store, clock, pipelines, counts, bounds }
     }
 
     /// Which pipelines there are.
@@ -113,7 +122,7 @@ impl Handle {
     pub async fn workers(&self) -> Result<Vec<WorkerView>, Problem> {
         match self.question(Box::new(AskedWorkers)).await? {
             Answer::Workers(views) => Ok(views),
-            Answer::Generation { .. } | Answer::Holds(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -133,7 +142,7 @@ impl Handle {
     pub async fn state(&self, generation: &GenerationId) -> Result<(Arc<State>, Event), Problem> {
         match self.question(Box::new(Asked(generation.clone(), Ask::Read))).await? {
             Answer::Generation { event, state, .. } => Ok((state, *event)),
-            Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+            _ => Err(Problem::not_found()),
         }
     }
 
@@ -163,46 +172,37 @@ impl Handle {
             priority: draft.priority,
             client: draft.client,
             retry_of: draft.retry_of,
-            kept: draft.kept.clone(),
+            kept: draft.kept,
         };
         let command = CommandId::generate(now, random()?);
-        let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim };
+        let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim, redrives: draft.redrives };
         match self.question(Box::new(Asked(generation, ask))).await? {
-            Answer::Generation { event, state, repeated } => {
-                if !state.is_terminal() {
-                    self.share(&event.generation_id, &draft.kept, now).await?;
-                }
-                Ok(Submitted { event: *event, repeated })
-            }
-            Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+            Answer::Generation { event, repeated, .. } => Ok(Submitted { event: *event, repeated }),
+            _ => Err(Problem::not_found()),
         }
     }
 
-    /// Names the files of a retried generation under the new one, which must be there first. Whoever gets no answer asks
-    /// again with the same key, and then what is missing is named.
-    async fn share(
-        &self,
-        generation: &GenerationId,
-        kept: &[(StageName, Artifact)],
-        at: Timestamp,
-    ) -> Result<(), Problem> {
-        for (_, artifact) in kept {
-            let Artifact { name, size, sha256 } = artifact.clone();
-            let row = store::Artifact { name, size, sha256, at };
-            self.store.put_artifact(generation, row).await.map_err(|error| store_problem(&error))?;
-        }
-        Ok(())
+    /// Of what an ended generation had kept, what is still there.
+    async fn still_kept(&self, state: &State) -> Result<Vec<(StageName, Artifact)>, Problem> {
+        let there = self.store.artifacts(&state.generation).await.map_err(|error| store_problem(&error))?;
+        let is_there = |one: &Artifact| there.iter().any(|row| row.name == one.name && row.sha256 == one.sha256);
+        Ok(state.artifacts.iter().filter(|(_, one)| is_there(one)).cloned().collect())
     }
 
     async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {
-        let filter = Filter { owner: Some(owner.clone()), tenant: Some(tenant.clone()), state: None, unfinished: true };
-        let max = self.unfinished_per_owner_max;
-        let count = self.store.count(&filter, max).await.map_err(|error| store_problem(&error))?;
-        if count < max {
-            return Ok(());
+        let bound = self.bounds.of(tenant);
+        let full = |whose: &str, max: usize| {
+            Problem::new(ErrorCode::QueueFull, format!("{max} generations of this {whose} are unfinished"))
+                .hint("wait for some to end, or cancel some")
+        };
+        let count = async |owner| self.store.unfinished(tenant, owner).await.map_err(|error| store_problem(&error));
+        if count(Some(owner)).await? >= bound.per_owner_max {
+            return Err(full("owner", bound.per_owner_max));
         }
-        Err(Problem::new(ErrorCode::QueueFull, format!("{max} generations of this owner are unfinished"))
-            .hint("wait for some to end, or cancel some"))
+        if count(None).await? >= bound.per_tenant_max {
+            return Err(full("tenant", bound.per_tenant_max));
+        }
+        Ok(())
     }
 }
 
@@ -224,6 +224,7 @@ impl Commands for Handle {
             retry_of: None,
             kept: Vec::new(),
             claim,
+            redrives: None,
         })
         .await
     }
@@ -253,8 +254,9 @@ impl Commands for Handle {
             priority: state.priority,
             client: state.client.clone(),
             retry_of: Some(generation.clone()),
-            kept: if state.phase == Phase::Complete { Vec::new() } else { state.artifacts.clone() },
+            kept: if state.phase == Phase::Complete { Vec::new() } else { self.still_kept(&state).await? },
             claim,
+            redrives: None,
         })
         .await
     }
@@ -295,7 +297,7 @@ impl Workers for Handle {
 fn event_of(answer: Answer) -> Result<Event, Problem> {
     match answer {
         Answer::Generation { event, .. } => Ok(*event),
-        Answer::Holds(_) | Answer::Workers(_) => Err(Problem::not_found()),
+        _ => Err(Problem::not_found()),
     }
 }
 

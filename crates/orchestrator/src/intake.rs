@@ -27,20 +27,42 @@ pub fn check(submission: &Submission, pipelines: &Pipelines) -> Result<Checked, 
             .hint(format!("known: {}; or start a worker that registers it", known.join(", ")))
     })?;
     let input = unfold(submission)?;
-    let bytes = serde_json::to_vec(&input).map_or(0, |text| text.len());
-    if bytes > limits::INPUT_BYTES_MAX {
-        return Err(Problem::new(ErrorCode::TooLarge, format!("input has {bytes} bytes"))
-            .hint(format!("at most {}; send media through /v1/uploads", limits::INPUT_BYTES_MAX)));
-    }
+    check_size(&input)?;
     bounded("metadata", submission.metadata.as_ref())?;
     if let Some(schema) = &registered.schema {
-        let value = Value::Object(input.clone());
-        if let Some(error) = schema.iter_errors(&value).next() {
-            // Without the value: a prompt that is too long would push the limit out of sight.
-            return Err(invalid(&error.instance_path().to_string(), &error.masked().to_string()));
-        }
+        fits(schema, &input)?;
     }
     Ok(Checked { pipeline: Arc::clone(&registered.pipeline), input })
+}
+
+/// Checks an input against a pipeline that need not be registered any more.
+///
+/// # Errors
+/// `invalid_input` or `too_large`, naming what to change.
+pub fn check_input(pipeline: &Pipeline, input: &Metadata) -> Result<(), Problem> {
+    check_size(input)?;
+    match crate::pipelines::compile(pipeline)? {
+        Some(schema) => fits(&schema, input),
+        None => Ok(()),
+    }
+}
+
+fn check_size(input: &Metadata) -> Result<(), Problem> {
+    let bytes = serde_json::to_vec(input).map_or(0, |text| text.len());
+    if bytes <= limits::INPUT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::TooLarge, format!("input has {bytes} bytes"))
+        .hint(format!("at most {}; send media through /v1/uploads", limits::INPUT_BYTES_MAX)))
+}
+
+fn fits(schema: &jsonschema::Validator, input: &Metadata) -> Result<(), Problem> {
+    let value = Value::Object(input.clone());
+    match schema.iter_errors(&value).next() {
+        // Without the value: a prompt that is too long would push the limit out of sight.
+        Some(error) => Err(invalid(&error.instance_path().to_string(), &error.masked().to_string())),
+        None => Ok(()),
+    }
 }
 
 /// `prompt` and `params` are the short form of `input`; a value given twice must be the same both times.

@@ -70,7 +70,7 @@ fn conflict(pipeline: &Pipeline) -> Problem {
     .hint("raise its version")
 }
 
-fn compile(pipeline: &Pipeline) -> Result<Option<jsonschema::Validator>, Problem> {
+pub(crate) fn compile(pipeline: &Pipeline) -> Result<Option<jsonschema::Validator>, Problem> {
     let Some(schema) = &pipeline.input_schema else { return Ok(None) };
     jsonschema::validator_for(schema).map(Some).map_err(|error| {
         Problem::new(ErrorCode::InvalidInput, format!("inputSchema of pipeline {}: {error}", pipeline.name))

@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    bounds::Bounds,
     clock::Clock,
     core::{Answer, Config, Core, Counts, Effect, FlightId, Input, Random, SessionId, Ticket},
-    handle::Handle,
+    handle::{self, Handle},
     pipelines::Pipelines,
 };
 
@@ -29,8 +30,8 @@ use crate::{
 const INPUTS_MAX: usize = 4_096;
 /// Reads under way at once; beyond it the core takes no new input until some are answered.
 const READS_MAX: usize = 1_024;
-/// Entries of a pool's queue that get a position.
-const SURVEY_MAX: usize = 1_000;
+/// Generations that hear of one gate that changed; the rest sees its position stand still, and operators see the gate.
+const TOLD_MAX: usize = 1_000;
 /// A wait that never ends by itself: a day, in milliseconds, after which the core is given a tick for nothing.
 const IDLE_TICK_MS: u64 = 86_400_000;
 
@@ -48,8 +49,8 @@ pub struct Options {
     pub random: Random,
     /// Which pipelines there are.
     pub pipelines: Arc<Pipelines>,
-    /// Unfinished generations one owner may have.
-    pub unfinished_per_owner_max: usize,
+    /// How much tenants and owners may have unfinished.
+    pub bounds: Bounds,
     /// Owns every task spawned here.
     pub tracker: TaskTracker,
     /// Ends them.
@@ -158,7 +159,7 @@ impl Listener for DemandEar {
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub async fn start(options: Options) -> Result<Handle, StoreError> {
-    let Options { config, store, bus, clock, random, pipelines, unfinished_per_owner_max, tracker, stop } = options;
+    let Options { config, store, bus, clock, random, pipelines, bounds, tracker, stop } = options;
     let counts = Arc::new(Counts::default());
     let (letters, inbox) = mpsc::channel(INPUTS_MAX);
     let sessions = Arc::new(Mutex::new(HashMap::new()));
@@ -183,10 +184,12 @@ pub async fn start(options: Options) -> Result<Handle, StoreError> {
     };
     tracker.spawn(shell.run(stop.clone()));
     let doorway = Doorway { letters, sessions, next_session: AtomicU64::new(1), tracker, stop };
-    Ok(Handle::new(doorway, store, clock, pipelines, counts, unfinished_per_owner_max))
+    Ok(Handle::new(doorway, store, clock, pipelines, counts, bounds))
 }
 
 async fn adopt(core: &mut Core, store: &dyn Store, clock: &dyn Clock) -> Result<(), StoreError> {
+    // First, so that nothing starts that an operator holds back.
+    core.adopt_switches(&handle::switches(store.switches().await?));
     let mut leased = Vec::new();
     for lease in store.leased().await? {
         if let Some((loaded, event)) = load(store, &lease.generation).await? {
@@ -194,6 +197,7 @@ async fn adopt(core: &mut Core, store: &dyn Store, clock: &dyn Clock) -> Result<
         }
     }
     core.adopt(leased, clock.now());
+    core.adopt_deadlines(store.deadlines().await?);
     Ok(())
 }
 
@@ -316,9 +320,14 @@ impl Shell {
                 });
             }
             Effect::Unreserve(generation) => self.store.unreserve(&generation).await,
-            Effect::Survey(pool) => self.read(move |store| async move {
-                let queue = store.queue(&pool, SURVEY_MAX).await.unwrap_or_default();
-                Input::Surveyed { pool, queue }
+            Effect::Survey { pool, generations } => self.read(move |store| async move {
+                let ranks = store.ranks(&pool, &generations).await.unwrap_or_default();
+                Input::Surveyed { pool, ranks }
+            }),
+            Effect::Gate { name, open } => self.store.gate(&name, open).await,
+            Effect::FindWaiting(gate) => self.read(move |store| async move {
+                let generations = store.waiting_before(&gate.to_string(), TOLD_MAX).await;
+                Input::Waiting { gate, generations }
             }),
             Effect::Send { session, outbound } => self.send(session, outbound),
             Effect::Publish(signal) => self.bus.publish(signal),
@@ -394,6 +403,6 @@ async fn verify(store: &dyn Store, generation: &GenerationId, artifact: &Artifac
 pub(crate) fn sequence_of(answer: &Answer) -> Sequence {
     match answer {
         Answer::Generation { event, .. } => event.sequence,
-        Answer::Holds(_) | Answer::Workers(_) => Sequence(0),
+        Answer::Holds(_) | Answer::Workers(_) | Answer::Gates(_) => Sequence(0),
     }
 }

@@ -118,6 +118,11 @@ fn is_file_name(text: &str) -> bool {
         && !text.bytes().all(|b| b == b'.')
 }
 
+/// A stage's name, a colon, a backend's name.
+fn is_breaker_name(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(stage, backend)| is_public_id(stage) && is_public_id(backend))
+}
+
 fn is_command_id(text: &str) -> bool {
     (1..=limits::ID_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
@@ -163,6 +168,14 @@ text_id!(
 text_id!(
     /// Workers that can run the same stages.
     PoolName, "pool name", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// What a stage leans on and may find broken: a vendor, a model server; the pool where nobody names one.
+    BackendName, "backend name", is_public_id, "1 to 128 letters, digits, `_` or `-`"
+);
+text_id!(
+    /// The circuit breaker of one stage on one backend: `<stage>:<backend>`.
+    BreakerName, "breaker name", is_breaker_name, "a stage, a colon, a backend: `upscaling:gpu`"
 );
 text_id!(
     /// A stage of a pipeline.

@@ -3,6 +3,7 @@
 //! Serde types and nothing else: no I/O, no clock, no randomness, no async. Whoever needs a new id passes in the
 //! time and the random bytes. `spec/` is generated from here, and the vectors in `spec/vectors` are run by every SDK.
 
+pub mod dead;
 pub mod error;
 pub mod event;
 pub mod frame;
@@ -21,8 +22,8 @@ pub mod worker;
 pub use error::{ErrorCode, Problem};
 pub use event::{Event, EventType, Hint, Metadata, State, Status};
 pub use id::{
-    ArtifactName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId, OfferId, PipelineName,
-    PoolName, RequestId, StageName, TenantId, UserId, WorkerId,
+    ArtifactName, BackendName, BreakerName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId,
+    OfferId, PipelineName, PoolName, RequestId, StageName, TenantId, UserId, WorkerId,
 };
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};

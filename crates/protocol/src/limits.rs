@@ -101,6 +101,16 @@ pub const RETRY_BASE_MS: u64 = 200;
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 /// Retries of a stage after its first attempt: the third document's `maxRetries`.
 pub const RETRIES_DEFAULT: u32 = 3;
+/// Most retries a stage may ask for: with a minute between them a hundred are longer than the longest stage.
+pub const RETRIES_MAX: u32 = 100;
+/// Longest bound a pipeline may set on anything, in milliseconds: a week; what takes longer is not watched by anybody.
+pub const PIPELINE_BOUND_MAX_MS: u64 = 7 * 86_400_000;
+/// A clean-up that has not ended by then is given up, in milliseconds: an hour, so that no missing worker keeps a generation open.
+pub const CLEAN_UP_MAX_MS: u64 = 3_600_000;
+/// Failures in a row that open a breaker: the third document's `circuitBreakerThreshold`.
+pub const BREAKER_FAILURES: u32 = 5;
+/// An open breaker lets a probe through after so long, in milliseconds: the third document's `circuitBreakerResetMs`.
+pub const BREAKER_OPEN_MS: u64 = 30_000;
 /// Most stages of a pipeline: six times the default one; a bar with more parts says nothing.
 pub const STAGES_MAX: usize = 32;
 /// A finished generation leaves memory after so long, in milliseconds: whoever waited for it has looked by then.
@@ -112,5 +122,7 @@ pub const BATCH_CHANGES_MAX: usize = 256;
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Most changes waiting for the store's writer; beyond it callers wait.
 pub const COMMIT_QUEUE_MAX: usize = 4_096;
+/// Most unfinished generations of one tenant, so that one customer cannot fill the memory of the queue.
+pub const UNFINISHED_PER_TENANT_MAX: usize = 100_000;
 /// Most unfinished generations of one owner, so that one user cannot fill the queue.
 pub const UNFINISHED_PER_OWNER_MAX: usize = 1_000;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    id::{PipelineName, PoolName, StageName},
+    id::{BackendName, BreakerName, PipelineName, PoolName, StageName},
     limits,
 };
 
@@ -46,6 +46,19 @@ pub struct Stage {
     /// Tries after the first.
     #[serde(default = "Stage::default_retries")]
     pub retries: u32,
+    /// Longest wait before the first retry, in milliseconds; it doubles with each, with full jitter.
+    #[serde(default = "Stage::default_backoff_ms")]
+    pub backoff_ms: u64,
+    /// Longest wait before any retry, in milliseconds.
+    #[serde(default = "Stage::default_backoff_max_ms")]
+    pub backoff_max_ms: u64,
+    /// What it leans on: failures of all pipelines' stages of this name on this backend count together, and open one
+    /// breaker. Absent means its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BackendName>,
+    /// Where it is tried again when it ran out of memory; absent means where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bigger_pool: Option<PoolName>,
     /// Are its outputs uploaded, so that a later attempt can go on after it on another worker?
     #[serde(default)]
     pub keep: bool,
@@ -72,6 +85,12 @@ impl Stage {
     const fn default_retries() -> u32 {
         limits::RETRIES_DEFAULT
     }
+    const fn default_backoff_ms() -> u64 {
+        limits::RETRY_BASE_MS
+    }
+    const fn default_backoff_max_ms() -> u64 {
+        limits::RETRY_DELAY_MAX_MS
+    }
     const fn default_expected_ms() -> u64 {
         10_000
     }
@@ -87,9 +106,45 @@ impl Stage {
             timeout_ms: Self::default_timeout_ms(),
             stall_ms: Self::default_stall_ms(),
             retries: Self::default_retries(),
+            backoff_ms: Self::default_backoff_ms(),
+            backoff_max_ms: Self::default_backoff_max_ms(),
+            breaker: None,
+            bigger_pool: None,
             keep: false,
             expected_ms: Self::default_expected_ms(),
         }
+    }
+
+    /// The breaker its failures count for.
+    #[must_use]
+    pub fn breaker_name(&self) -> BreakerName {
+        let backend = self.breaker.as_ref().map_or(self.pool.as_str(), BackendName::as_str);
+        BreakerName::new(format!("{}:{backend}", self.name)).expect("two names and a colon are a breaker's name")
+    }
+
+    /// Checks what serde cannot; `of` names the pipeline.
+    fn check(&self, of: &PipelineName) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("stage {} of {of}: {what}", self.name));
+        if self.weight == 0 || self.timeout_ms == 0 || self.stall_ms == 0 || self.backoff_ms == 0 {
+            return wrong("weight, timeout, stall and backoff are at least 1");
+        }
+        let longest = self.timeout_ms.max(self.stall_ms).max(self.backoff_max_ms).max(self.expected_ms);
+        if longest > limits::PIPELINE_BOUND_MAX_MS {
+            return wrong("timeout, stall, backoff and expected are 7 days at most");
+        }
+        if self.backoff_max_ms < self.backoff_ms {
+            return wrong("the longest backoff is shorter than the first: raise it, or lower the first");
+        }
+        if self.retries > limits::RETRIES_MAX {
+            return wrong(&format!("{} retries: {} at most", self.retries, limits::RETRIES_MAX));
+        }
+        if self.bigger_pool.as_ref() == Some(&self.pool) {
+            return wrong("its bigger pool is its own pool: name another, or leave it out");
+        }
+        if self.message.as_ref().is_some_and(|message| message.len() > limits::MESSAGE_BYTES_MAX) {
+            return wrong(&format!("its message is over {} bytes: shorten it", limits::MESSAGE_BYTES_MAX));
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +159,15 @@ pub struct Pipeline {
     pub version: u32,
     /// In order; empty only for `external`.
     pub stages: Vec<Stage>,
+    /// The clean-up: run before the terminal event when a generation that had begun fails for good or is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failed: Option<Box<Stage>>,
+    /// A generation that has not ended so long after it was submitted fails, in milliseconds; absent means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// A generation that waits for longer in the queue at one time fails, in milliseconds; absent means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_ms: Option<u64>,
     /// JSON Schema of `input`; absent takes any object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
@@ -122,6 +186,21 @@ impl Pipeline {
         1
     }
 
+    /// A first version with these stages and nothing else.
+    #[must_use]
+    pub const fn new(name: PipelineName, stages: Vec<Stage>) -> Self {
+        Self {
+            name,
+            version: 1,
+            stages,
+            on_failed: None,
+            timeout_ms: None,
+            queue_timeout_ms: None,
+            input_schema: None,
+            durability: Durability::Strict,
+        }
+    }
+
     /// The pipeline of the founding documents: five stages on one pool, weights 5/55/15/15/10.
     #[must_use]
     pub fn video() -> Self {
@@ -132,32 +211,22 @@ impl Pipeline {
             keep,
             ..Stage::new(StageName::new(name).expect("a literal stage name is valid"))
         };
-        Self {
-            name: PipelineName::new(Self::DEFAULT).expect("a literal pipeline name is valid"),
-            version: 1,
-            // The middles of the first document's ranges: 1-3, 10-120, 5-30, 5-60 and 3-15 seconds.
-            stages: vec![
-                stage("prompt_analysis", 5, "Analyzing prompt...", 2_000, false),
-                stage("generating_frames", 55, "Generating frames...", 45_000, true),
-                stage("interpolating", 15, "Interpolating between keyframes...", 15_000, false),
-                stage("upscaling", 15, "Upscaling to 1080p...", 25_000, false),
-                stage("encoding", 10, "Encoding final video...", 8_000, true),
-            ],
-            input_schema: Some(video_input_schema()),
-            durability: Durability::Strict,
-        }
+        // The middles of the first document's ranges: 1-3, 10-120, 5-30, 5-60 and 3-15 seconds.
+        let stages = vec![
+            stage("prompt_analysis", 5, "Analyzing prompt...", 2_000, false),
+            stage("generating_frames", 55, "Generating frames...", 45_000, true),
+            stage("interpolating", 15, "Interpolating between keyframes...", 15_000, false),
+            stage("upscaling", 15, "Upscaling to 1080p...", 25_000, false),
+            stage("encoding", 10, "Encoding final video...", 8_000, true),
+        ];
+        let name = PipelineName::new(Self::DEFAULT).expect("a literal pipeline name is valid");
+        Self { input_schema: Some(video_input_schema()), ..Self::new(name, stages) }
     }
 
     /// The pipeline of external producers.
     #[must_use]
     pub fn external() -> Self {
-        Self {
-            name: PipelineName::new(Self::EXTERNAL).expect("a literal pipeline name is valid"),
-            version: 1,
-            stages: Vec::new(),
-            input_schema: None,
-            durability: Durability::Strict,
-        }
+        Self::new(PipelineName::new(Self::EXTERNAL).expect("a literal pipeline name is valid"), Vec::new())
     }
 
     /// Is it the pipeline of producers outside?
@@ -171,8 +240,17 @@ impl Pipeline {
     /// # Errors
     /// A sentence that names the field and what to change.
     pub fn check(&self) -> Result<(), String> {
-        if self.is_external() && self.stages.is_empty() {
-            return Ok(());
+        if self.is_external() {
+            // Compared whole: a bound or a clean-up of it would never be looked at.
+            let plain = *self == Self { input_schema: self.input_schema.clone(), ..Self::external() };
+            return if plain {
+                Ok(())
+            } else {
+                Err("pipeline external is run outside: it has no stages, bounds or clean-up".to_owned())
+            };
+        }
+        if self.version == 0 {
+            return Err(format!("pipeline {} has version 0: versions count from 1", self.name));
         }
         if self.stages.is_empty() {
             return Err(format!("pipeline {} has no stages: give it at least one", self.name));
@@ -185,18 +263,36 @@ impl Pipeline {
                 limits::STAGES_MAX
             ));
         }
-        for (n, stage) in self.stages.iter().enumerate() {
-            if self.stages[..n].iter().any(|other| other.name == stage.name) {
+        let all: Vec<&Stage> = self.stages.iter().chain(self.on_failed.as_deref()).collect();
+        for (n, stage) in all.iter().enumerate() {
+            if all[..n].iter().any(|other| other.name == stage.name) {
                 return Err(format!("stage {} stands twice in pipeline {}: names are unique", stage.name, self.name));
             }
-            if stage.weight == 0 || stage.timeout_ms == 0 || stage.stall_ms == 0 {
-                return Err(format!(
-                    "stage {} of {}: weight, timeoutMs and stallMs are at least 1",
-                    stage.name, self.name
-                ));
-            }
+            stage.check(&self.name)?;
+        }
+        self.check_bounds()
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        let bounds = [self.timeout_ms, self.queue_timeout_ms];
+        if bounds.iter().flatten().any(|bound| !(1..=limits::PIPELINE_BOUND_MAX_MS).contains(bound)) {
+            return Err(format!("pipeline {}: timeout and queue timeout are 1 ms to 7 days", self.name));
+        }
+        if let [Some(timeout), Some(queue)] = bounds
+            && queue > timeout
+        {
+            return Err(format!(
+                "pipeline {}: the queue timeout is longer than the timeout and would never be reached: lower it",
+                self.name
+            ));
         }
         Ok(())
+    }
+
+    /// The definition of the stage at `index`; the one after the last is the clean-up, where there is one.
+    #[must_use]
+    pub fn stage_at(&self, index: usize) -> Option<&Stage> {
+        self.stages.get(index).or_else(|| self.on_failed.as_deref().filter(|_| index == self.stages.len()))
     }
 }
 
@@ -235,5 +331,38 @@ mod tests {
         let mut pipeline = Pipeline::video();
         pipeline.stages.push(pipeline.stages[0].clone());
         assert!(pipeline.check().unwrap_err().contains("prompt_analysis stands twice"));
+    }
+
+    #[test]
+    fn a_definition_that_makes_no_sense_is_refused_with_what_to_change() {
+        let change = |change: fn(&mut Pipeline)| {
+            let mut pipeline = Pipeline::video();
+            change(&mut pipeline);
+            pipeline.check().unwrap_err()
+        };
+        for (said, word) in [
+            (change(|p| p.version = 0), "count from 1"),
+            (change(|p| p.stages.clear()), "at least one"),
+            (change(|p| p.stages[0].timeout_ms = 0), "at least 1"),
+            (change(|p| p.stages[0].retries = 101), "100 at most"),
+            (change(|p| p.stages[0].backoff_max_ms = 1), "raise it"),
+            (change(|p| p.stages[0].bigger_pool = Some(p.stages[0].pool.clone())), "name another"),
+            (change(|p| p.stages[0].message = Some("x".repeat(1_025))), "shorten it"),
+            (change(|p| p.stages[0].timeout_ms = u64::MAX), "7 days"),
+            (change(|p| p.on_failed = Some(Box::new(p.stages[0].clone()))), "stands twice"),
+            (change(|p| (p.timeout_ms, p.queue_timeout_ms) = (Some(1), Some(2))), "lower it"),
+            (change(|p| p.timeout_ms = Some(0)), "1 ms to 7 days"),
+            (change(|p| p.name = Pipeline::external().name), "run outside"),
+        ] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_breaker_is_named_after_its_stage_and_what_the_stage_leans_on() {
+        let mut stage = Pipeline::video().stages[3].clone();
+        assert_eq!(stage.breaker_name().as_str(), "upscaling:gpu");
+        stage.breaker = Some(BackendName::new("vendor").unwrap());
+        assert_eq!(stage.breaker_name().as_str(), "upscaling:vendor");
     }
 }

@@ -18,14 +18,14 @@ impl Settings {
     /// Reads file, environment and flags, in this order.
     pub(crate) fn load(&self, mode: Mode) -> Result<Loaded, Fault> {
         let sources = Sources::gather(self.file.as_deref(), self.flags.clone())?;
-        Ok(Loaded::read(&sources, mode)?)
+        Ok(Loaded::read(&sources, mode)?.with_folder()?)
     }
 }
 
 /// What the environment alone says, for commands that are no server.
 pub(crate) fn of_environment() -> Result<Config, Fault> {
     let sources = Sources { environment: Sources::gather(None, Vec::new())?.environment, ..Sources::default() };
-    Ok(Loaded::read(&sources, Mode::Serve)?.config)
+    Ok(Loaded::read(&sources, Mode::Serve)?.with_folder()?.config)
 }
 
 const FILE: &str = "config";

@@ -6,6 +6,8 @@
 //! config/file.rs      rushes.toml with line numbers
 //! config/pipeline.rs  [[pipeline]] tables
 //! config/webhook.rs   [[webhook]] tables
+//! config/tenant.rs    [[tenant]] tables
+//! config/folder.rs    a folder of files with pipelines, and what two definitions may not do
 //! config/check.rs     what `serve` wants before it starts
 //! config/page.rs      `config print` and the reference page
 //! ```
@@ -14,10 +16,12 @@
 
 mod check;
 mod file;
+mod folder;
 mod nearest;
 mod page;
 mod pipeline;
 mod setting;
+mod tenant;
 mod value;
 mod webhook;
 
@@ -35,6 +39,7 @@ use protocol::{Durability, Pipeline, limits};
 pub use check::{Mode, Warning};
 pub use page::reference_page;
 pub use setting::{SETTINGS, Setting};
+pub use tenant::Tenant;
 pub use value::{LogFormat, Network};
 pub use webhook::Webhook;
 
@@ -78,10 +83,16 @@ pub struct Config {
     pub drain: Duration,
     /// Networks that webhooks may call although they are not public.
     pub webhooks_allow: Vec<Network>,
-    /// `[[pipeline]]` tables, in the order of the file.
-    pub pipelines: Vec<Pipeline>,
     /// `[[webhook]]` tables, in the order of the file.
     pub webhooks: Vec<Webhook>,
+    /// When a stage's breaker opens, and for how long.
+    pub breaker: Breaker,
+    /// A folder of files with further `[[pipeline]]` tables.
+    pub pipelines_folder: Option<PathBuf>,
+    /// `[[pipeline]]` tables, in the order of the files.
+    pub pipelines: Vec<Pipeline>,
+    /// `[[tenant]]` tables.
+    pub tenants: Vec<Tenant>,
 }
 
 /// Pages that may talk to the server, as written and as read.
@@ -118,8 +129,23 @@ pub struct Retention {
 pub struct Limits {
     /// Unfinished generations of one owner.
     pub unfinished_per_owner: usize,
+    /// Unfinished generations of one tenant.
+    pub unfinished_per_tenant: usize,
+    /// Runs of one owner under way at once; `None` for as many as there are slots.
+    pub running_per_owner: Option<usize>,
+    /// Runs of one tenant under way at once; `None` for as many as there are slots.
+    pub running_per_tenant: Option<usize>,
     /// Bytes of one artifact or upload.
     pub artifact_bytes: u64,
+}
+
+/// When a stage's breaker opens, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Breaker {
+    /// Failures in a row; `None` for never.
+    pub failures: Option<usize>,
+    /// How long nothing runs before a probe may.
+    pub open: Duration,
 }
 
 /// When a worker counts as lost.
@@ -151,6 +177,9 @@ impl Config {
             retention: Retention { events: Some(30 * DAY), artifacts: Some(7 * DAY), uploads: Some(7 * DAY) },
             limits: Limits {
                 unfinished_per_owner: limits::UNFINISHED_PER_OWNER_MAX,
+                unfinished_per_tenant: limits::UNFINISHED_PER_TENANT_MAX,
+                running_per_owner: None,
+                running_per_tenant: None,
                 artifact_bytes: limits::ARTIFACT_BYTES_MAX,
             },
             lease: Lease {
@@ -160,8 +189,14 @@ impl Config {
             external_stall: Duration::from_millis(limits::EXTERNAL_STALL_MS),
             drain: Duration::from_secs(10),
             webhooks_allow: Vec::new(),
-            pipelines: Vec::new(),
             webhooks: Vec::new(),
+            breaker: Breaker {
+                failures: Some(limits::BREAKER_FAILURES as usize),
+                open: Duration::from_millis(limits::BREAKER_OPEN_MS),
+            },
+            pipelines_folder: None,
+            pipelines: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 }
@@ -228,6 +263,7 @@ pub struct Loaded {
     /// By key, only what somebody set.
     pub sources: BTreeMap<&'static str, Source>,
     mode: Mode,
+    definitions: folder::Definitions,
 }
 
 /// Everything that is wrong with a configuration, not only the first thing. Each line says where and what to write.
@@ -253,7 +289,12 @@ impl Loaded {
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn read(sources: &Sources, mode: Mode) -> Result<Self, ConfigError> {
-        let mut loaded = Self { config: Config::defaults(mode), sources: BTreeMap::new(), mode };
+        let mut loaded = Self {
+            config: Config::defaults(mode),
+            sources: BTreeMap::new(),
+            mode,
+            definitions: folder::Definitions::built_in(),
+        };
         let mut problems = Vec::new();
         if let Some((path, text)) = &sources.file {
             loaded.read_file(path, text, &mut problems);
@@ -276,9 +317,10 @@ impl Loaded {
             self.set(entry.setting, &entry.text, Source::File(path.to_owned(), entry.line), &mut wrong);
             found.extend(wrong.into_iter().map(|problem| (entry.line, problem)));
         }
+        found.extend(self.define(path, contents.pipelines));
+        self.config.tenants = contents.tenants.into_iter().map(|(_, tenant)| tenant).collect();
         found.sort_by_key(|(line, _)| *line);
         problems.extend(found.into_iter().map(|(_, problem)| problem));
-        self.config.pipelines = contents.pipelines;
         self.config.webhooks = contents.webhooks;
     }
 

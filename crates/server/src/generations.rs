@@ -31,9 +31,6 @@ use crate::{
 /// Generations of a page nobody gave a limit for.
 const PAGE_DEFAULT: usize = 50;
 
-/// A queue is searched so deep for one's place; further down it is not told. Ten pages of people who wait.
-pub(crate) const PLACES_MAX: usize = 2_000;
-
 /// Most reports in one request: a producer that was cut off for a minute at four a second.
 const REPORTS_MAX: usize = 256;
 
@@ -217,9 +214,8 @@ async fn queue_position(surface: &Surface, listed: &Listed) -> Answer<Option<u64
     let Some(entry) = listed.row.queue.as_ref().filter(|_| listed.latest.state == Stand::Queued) else {
         return Ok(None);
     };
-    let queue = surface.store.queue(&entry.pool, PLACES_MAX).await?;
-    let before = queue.iter().position(|queued| queued.generation == listed.generation);
-    Ok(before.and_then(|before| u64::try_from(before).ok()))
+    let ranks = surface.store.ranks(&entry.pool, std::slice::from_ref(&listed.generation)).await?;
+    Ok(ranks.first().map(|(_, rank)| rank.before))
 }
 
 fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {

@@ -4,12 +4,14 @@
 //! house/folder.rs     the data folder and the demo's own secret
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
+//! house/tenants.rs    what tenants may use, for those who see to it
 //! ```
 //! Signals are the binary's: it calls [`Running::stop`].
 
 mod folder;
 mod listener;
 mod serve;
+mod tenants;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -366,6 +368,7 @@ async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>
         random: random(),
         on_commit,
         readers: READERS,
+        weights: config.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.weight)).collect(),
     };
     let folder = config.data.clone();
     let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(options)).await;
@@ -407,6 +410,11 @@ async fn start_orchestrator(
             lease_silence_ms: ms(config.lease.silence),
             lease_after_close_ms: ms(config.lease.after_close),
             external_stall_ms: ms(config.external_stall),
+            breaker: orchestrator::Threshold {
+                failures: config.breaker.failures.map(|failures| u32::try_from(failures).unwrap_or(u32::MAX)),
+                open_ms: ms(config.breaker.open),
+            },
+            shares: tenants::shares(config),
             ..orchestrator::Config::default()
         },
         store: Arc::clone(store),
@@ -414,7 +422,7 @@ async fn start_orchestrator(
         clock: Arc::new(System),
         random: Box::new(|| u64::from_le_bytes(random())),
         pipelines: Arc::new(pipelines(config)?),
-        unfinished_per_owner_max: config.limits.unfinished_per_owner,
+        bounds: tenants::bounds(config),
         tracker: lifetimes.hands.clone(),
         stop: lifetimes.hands_stop.clone(),
     })

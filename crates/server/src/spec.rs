@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use protocol::{error::ErrorBody, event::Event, http as wire, pipeline::Pipeline};
+use protocol::{dead, error::ErrorBody, event::Event, http as wire, pipeline::Pipeline};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
@@ -29,7 +29,7 @@ fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 }
 
 /// The files that `spec/openapi.json` names, and the types they describe.
-const SCHEMAS: [(&str, Make); 19] = [
+const SCHEMAS: [(&str, Make); 26] = [
     ("schema/accepted.json", make::<wire::Accepted>),
     ("schema/error.json", make::<ErrorBody>),
     ("schema/event.json", make::<Event>),
@@ -49,6 +49,13 @@ const SCHEMAS: [(&str, Make); 19] = [
     ("schema/token-request.json", make::<wire::TokenRequest>),
     ("schema/token-answer.json", make::<wire::TokenAnswer>),
     ("schema/uploaded.json", make::<wire::Uploaded>),
+    ("schema/dead-letter.json", make::<dead::DeadLetter>),
+    ("schema/dead-letter-page.json", make::<dead::DeadLetterPage>),
+    ("schema/dead-letter-groups.json", make::<dead::DeadLetterGroups>),
+    ("schema/redrive.json", make::<dead::Redrive>),
+    ("schema/redrive-many.json", make::<dead::RedriveMany>),
+    ("schema/redriven-many.json", make::<dead::RedrivenMany>),
+    ("schema/purged.json", make::<dead::Purged>),
 ];
 
 fn bundle() -> Value {

@@ -9,7 +9,7 @@ use access::{Door, Doors, Identity, Links, Subject, Verb, may};
 use axum::{
     Router,
     extract::FromRequestParts,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, get, post, put},
 };
 use bus::Bus;
 use gateway::encode::Encoder;
@@ -23,7 +23,7 @@ use crate::{
     artifacts,
     blobs::Blobs,
     clock::Now,
-    generations, metrics, operate,
+    gates, generations, letters, metrics, operate,
     problem::{Answer, Failure},
     spec, submit, timeline, tokens, uploads,
     webhooks::{self, Webhooks},
@@ -139,6 +139,14 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Surface>)> {
         ("/v1/webhooks/{name}/dead-letters", get(webhooks::operate::dead_letters)),
         ("/v1/webhooks/{name}/dead-letters/redrive", post(webhooks::operate::redrive)),
         ("/v1/webhooks/{name}/dead-letters/purge", post(webhooks::operate::purge)),
+        ("/v1/pipelines/{name}/pause", post(gates::pause)),
+        ("/v1/pipelines/{name}/resume", post(gates::resume)),
+        ("/v1/breakers", get(gates::breakers)),
+        ("/v1/breakers/{name}", put(gates::force)),
+        ("/v1/dead-letters", get(letters::list).delete(letters::purge)),
+        ("/v1/dead-letters/redrive", post(letters::redrive_many)),
+        ("/v1/dead-letters/{id}", get(letters::read).delete(letters::purge_one)),
+        ("/v1/dead-letters/{id}/redrive", post(letters::redrive)),
         ("/livez", get(metrics::live)),
         ("/readyz", get(metrics::ready)),
         ("/metrics", get(metrics::scrape)),

@@ -40,6 +40,7 @@ async fn measure(folder: &Path, durability: Durability, writers: usize) {
         random: [7; 6],
         on_commit: Arc::new(|_| {}),
         readers: 2,
+        weights: std::collections::HashMap::new(),
     };
     let store = Arc::new(Sqlite::open(options).expect("a fresh folder"));
     let start = Instant::now();

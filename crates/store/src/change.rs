@@ -1,6 +1,9 @@
 //! What is written: a change of one generation, all or nothing.
 
-use protocol::{CommandId, Durability, Event, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId};
+use protocol::{
+    ArtifactName, CommandId, Durability, Event, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId,
+    dead::DeadLetter,
+};
 
 use crate::queue::{Lease, QueueEntry};
 
@@ -34,6 +37,8 @@ pub struct Row {
     pub queue: Option<QueueEntry>,
     /// Who holds it; `None` when nobody does.
     pub lease: Option<Lease>,
+    /// When somebody has to look at it, whatever it does until then; `None` when nobody set a bound.
+    pub due_at: Option<Timestamp>,
 }
 
 /// A key that names a generation once, such as an `Idempotency-Key`.
@@ -58,6 +63,15 @@ pub struct Charge {
     pub cost_ms: i64,
 }
 
+/// Files that a new generation shares with an old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shares {
+    /// Whose they are.
+    pub from: GenerationId,
+    /// Which ones.
+    pub names: Vec<ArtifactName>,
+}
+
 /// One change of one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -75,6 +89,13 @@ pub struct Change {
     pub claim: Option<Claim>,
     /// Moves a lane's clock in the same transaction.
     pub charge: Option<Charge>,
+    /// Files of another generation that this one shares, named in the same transaction so that nothing removes them
+    /// between.
+    pub shares: Option<Shares>,
+    /// It failed for good: kept for a person to look at.
+    pub letter: Option<Box<DeadLetter>>,
+    /// The dead letter this generation is made of.
+    pub redrives: Option<GenerationId>,
     /// What the answer waits for. `Relay` is decided by the caller and here means `Relaxed`.
     pub durability: Durability,
 }
@@ -109,6 +130,12 @@ pub enum CommitError {
     Conflict {
         /// The head as it is; 0 when there is no such generation.
         head: Sequence,
+    },
+    /// A file that was to be shared is no longer there: decide again without it.
+    #[error("{name} is gone")]
+    Gone {
+        /// Which one.
+        name: ArtifactName,
     },
     /// The disk is full. Safe to repeat when there is room.
     #[error("the disk is full")]

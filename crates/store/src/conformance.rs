@@ -8,6 +8,7 @@ use crate::{OnCommit, Store, StoredEvent};
 
 mod commits;
 mod files;
+mod letters;
 mod lists;
 mod log;
 mod queue;
@@ -53,6 +54,7 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
 
     log::the_log_of_all_joins_in_the_order_of_commits(&*fresh().await).await;
     log::a_place_in_the_log_is_never_given_twice(&*fresh().await).await;
+    lists::the_unfinished_are_counted_by_tenant_and_owner(&*fresh().await).await;
 
     queue::a_lane_is_served_by_order_then_by_age(&*fresh().await).await;
     queue::tenants_take_turns_in_one_call_and_over_many(&*fresh().await).await;
@@ -63,6 +65,15 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     queue::delayed_work_is_in_no_lane_until_it_is_due(&*fresh().await).await;
     queue::leases_are_listed_while_they_last(&*fresh().await).await;
 
+    queue::what_stands_before_a_closed_gate_is_in_no_lane(&*fresh().await).await;
+    queue::a_rank_is_what_the_queue_shows(&*fresh().await).await;
+    queue::deadlines_are_listed_until_the_end(&*fresh().await).await;
+
+    letters::a_letter_is_kept_with_the_change_that_makes_it(&*fresh().await).await;
+    letters::letters_are_filtered_grouped_paged_and_purged(&*fresh().await).await;
+    letters::a_switch_is_kept_until_it_is_forgotten(&*fresh().await).await;
+
+    files::a_new_generation_shares_files_with_an_old_one(&*fresh().await).await;
     files::the_same_name_replaces_an_artifact(&*fresh().await).await;
     files::only_a_finished_generation_is_deleted_and_with_all_that_is_its_own(&*fresh().await).await;
     files::a_blob_is_told_of_when_nobody_names_it(&*fresh().await).await;

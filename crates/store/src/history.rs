@@ -3,9 +3,13 @@
 use async_trait::async_trait;
 use protocol::{
     ArtifactName, Epoch, Event, FileId, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId,
+    dead::{DeadLetter, DeadLetterFilter, DeadLetterGroup},
 };
 
-use crate::{change::Row, queue::Queued};
+use crate::{
+    change::Row,
+    queue::{Queued, Rank},
+};
 
 /// Why a read gave nothing. Safe to repeat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +87,15 @@ pub struct ListPage {
     pub next: Option<u64>,
 }
 
+/// A page of dead letters, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LetterPage {
+    /// The letters, without input and history.
+    pub letters: Vec<DeadLetter>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<u64>,
+}
+
 /// A kept file of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -148,8 +161,33 @@ pub trait History: Send + Sync {
     /// How many match, counted up to `limit`.
     async fn count(&self, filter: &Filter, limit: usize) -> Result<usize, StoreError>;
 
+    /// How many generations of a tenant, or of one of its owners, have not ended. Costs no look into the log.
+    async fn unfinished(&self, tenant: &TenantId, owner: Option<&UserId>) -> Result<usize, StoreError>;
+
     /// The queue of `pool` in the order of claiming, at most `limit`, with those not yet eligible last.
     async fn queue(&self, pool: &PoolName, limit: usize) -> Result<Vec<Queued>, StoreError>;
+
+    /// How much stands before each of `generations` in the queue of `pool`, in the order of claiming; those that are not
+    /// in a lane now are left out.
+    async fn ranks(
+        &self,
+        pool: &PoolName,
+        generations: &[GenerationId],
+    ) -> Result<Vec<(GenerationId, Rank)>, StoreError>;
+
+    /// A page of dead letters, newest first, from `cursor` (an earlier page's `next`).
+    async fn letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<u64>,
+        limit: usize,
+    ) -> Result<LetterPage, StoreError>;
+
+    /// The dead letter of a generation, without input and history.
+    async fn letter(&self, generation: &GenerationId) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Dead letters by fingerprint, the most numerous first, at most `limit` groups.
+    async fn letter_groups(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetterGroup>, StoreError>;
 
     /// Pools with waiting work: how much, and when the oldest was submitted.
     async fn depth(&self) -> Result<Vec<(PoolName, u64, Timestamp)>, StoreError>;

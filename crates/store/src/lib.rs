@@ -13,13 +13,14 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 
-pub use change::{Change, Charge, Claim, CommitError, Committed, NewEvent, Row};
+pub use change::{Change, Charge, Claim, CommitError, Committed, NewEvent, Row, Shares};
 pub use history::{
-    Artifact, Filter, History, Latest, ListPage, Listed, LogPosition, Logged, StoreError, StoredEvent, Upload,
+    Artifact, Filter, History, Latest, LetterPage, ListPage, Listed, LogPosition, Logged, StoreError, StoredEvent,
+    Upload,
 };
 pub use ledger::Ledger;
-use protocol::{CommandId, GenerationId, PoolName, Sequence, Timestamp};
-pub use queue::{Lease, QueueEntry, Queued};
+use protocol::{CommandId, GenerationId, PoolName, Sequence, Timestamp, dead::DeadLetterFilter};
+pub use queue::{Lease, QueueEntry, Queued, Rank};
 
 /// A generation as the orchestrator loads it: the last state written, and the events that came after it.
 #[derive(Debug, Clone)]
@@ -76,6 +77,38 @@ pub trait Store: History {
 
     /// Gives a reservation back before its time.
     async fn unreserve(&self, generation: &GenerationId);
+
+    /// Closes the gate called `name`, or opens it again: entries that name a closed one are in no lane. Gates live in
+    /// memory; a store that starts has them all open.
+    async fn gate(&self, name: &str, open: bool);
+
+    /// The first `limit` that wait in a lane and have to pass the gate called `name`, open or closed.
+    async fn waiting_before(&self, name: &str, limit: usize) -> Vec<GenerationId>;
+
+    /// Everything that has a deadline, whatever it does until then, for a node that starts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn deadlines(&self) -> Result<Vec<(GenerationId, Timestamp)>, StoreError>;
+
+    /// Keeps what an operator decided under a name, over restarts; `None` forgets it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now, or [`StoreError::Full`].
+    async fn put_switch(&self, name: &str, value: Option<&str>) -> Result<(), StoreError>;
+
+    /// What operators decided, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn switches(&self) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// Removes at most `limit` dead letters that fit `filter`, the oldest first; answers how many. Their generations
+    /// stay.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn purge_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<u64, StoreError>;
 
     /// When the earliest entry of `pool` that is not eligible at `now` becomes so.
     ///

@@ -13,6 +13,17 @@ pub struct QueueEntry {
     pub not_before: Timestamp,
     /// Predicted worker-milliseconds.
     pub cost_ms: i64,
+    /// Names of what it has to pass to start. While one of them is closed it is in no lane; see [`crate::Store::gate`].
+    pub gates: Vec<String>,
+}
+
+/// How much stands before an entry of its queue, in the order of claiming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rank {
+    /// Entries.
+    pub before: u64,
+    /// Worker-milliseconds they are predicted to take.
+    pub before_ms: i64,
 }
 
 /// An entry as it is handed out, in the order of claiming.

@@ -8,27 +8,33 @@ mod batch;
 mod epoch;
 mod files;
 mod lanes;
+mod letters;
 mod log;
 mod open;
+mod ranked;
 mod read;
 mod readers;
 mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod uploads;
 mod writer;
 
-use std::{fmt, path::PathBuf};
+use std::{collections::HashMap, fmt, path::PathBuf};
 
 use async_trait::async_trait;
 pub use open::OpenError;
-use protocol::{ArtifactName, CommandId, Epoch, FileId, GenerationId, PoolName, Sequence, Timestamp};
+use protocol::{
+    ArtifactName, CommandId, Epoch, FileId, GenerationId, PoolName, Sequence, TenantId, Timestamp, UserId,
+    dead::{DeadLetter, DeadLetterFilter, DeadLetterGroup},
+};
 pub(crate) use row::{bound, id, integer, sequence, time, whole};
 
 use crate::{
-    Artifact, Change, CommitError, Committed, Filter, History, Latest, Lease, ListPage, Listed, Loaded, LogPosition,
-    Logged, OnCommit, Queued, Store, StoreError, StoredEvent, Swept, Upload,
+    Artifact, Change, CommitError, Committed, Filter, History, Latest, Lease, LetterPage, ListPage, Listed, Loaded,
+    LogPosition, Logged, OnCommit, Queued, Rank, Store, StoreError, StoredEvent, Swept, Upload,
 };
 
 /// What a store needs from outside.
@@ -43,6 +49,8 @@ pub struct Options {
     pub on_commit: OnCommit,
     /// How many reads run at once; 2 to 4 are enough, as live events come from memory.
     pub readers: usize,
+    /// Shares of tenants in the workers' time; 1 for those not named.
+    pub weights: HashMap<TenantId, u32>,
 }
 
 impl fmt::Debug for Options {
@@ -132,8 +140,40 @@ impl History for Sqlite {
         self.readers.read(move |connection| read::count(connection, &filter, limit)).await
     }
 
+    async fn unfinished(&self, tenant: &TenantId, owner: Option<&UserId>) -> Result<usize, StoreError> {
+        Ok(self.lanes.lock().unfinished.of(tenant, owner))
+    }
+
     async fn queue(&self, pool: &PoolName, limit: usize) -> Result<Vec<Queued>, StoreError> {
         Ok(self.lanes.lock().queue(pool, limit))
+    }
+
+    async fn ranks(
+        &self,
+        pool: &PoolName,
+        generations: &[GenerationId],
+    ) -> Result<Vec<(GenerationId, Rank)>, StoreError> {
+        Ok(self.lanes.lock().ranks(pool, generations))
+    }
+
+    async fn letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<u64>,
+        limit: usize,
+    ) -> Result<LetterPage, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |connection| letters::page(connection, &filter, cursor, limit)).await
+    }
+
+    async fn letter(&self, generation: &GenerationId) -> Result<Option<DeadLetter>, StoreError> {
+        let generation = generation.clone();
+        self.readers.read(move |connection| letters::one(connection, &generation)).await
+    }
+
+    async fn letter_groups(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |connection| letters::groups(connection, &filter, limit)).await
     }
 
     async fn depth(&self) -> Result<Vec<(PoolName, u64, Timestamp)>, StoreError> {
@@ -196,6 +236,32 @@ impl Store for Sqlite {
         self.lanes.lock().unreserve(generation);
     }
 
+    async fn gate(&self, name: &str, open: bool) {
+        self.lanes.lock().gate(name, open);
+    }
+
+    async fn waiting_before(&self, name: &str, limit: usize) -> Vec<GenerationId> {
+        self.lanes.lock().waiting_before(name, limit)
+    }
+
+    async fn deadlines(&self) -> Result<Vec<(GenerationId, Timestamp)>, StoreError> {
+        self.readers.read(read::deadlines).await
+    }
+
+    async fn put_switch(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        let (name, value) = (name.to_owned(), value.map(str::to_owned));
+        self.writer.work(move |desk| letters::put_switch(&desk.connection, &name, value.as_deref())).await
+    }
+
+    async fn switches(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.readers.read(letters::switches).await
+    }
+
+    async fn purge_letters(&self, filter: &DeadLetterFilter, limit: usize) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.writer.work(move |desk| letters::purge(&desk.connection, &filter, limit)).await
+    }
+
     async fn next_due(&self, pool: &PoolName, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.lanes.lock().next_due(pool, now))
     }
@@ -208,7 +274,12 @@ impl Store for Sqlite {
     /// cancels it first.
     async fn delete(&self, generation: &GenerationId) -> Result<Option<Vec<String>>, StoreError> {
         let generation = generation.clone();
-        self.writer.work(move |desk| files::delete(desk, &generation)).await
+        let blobs = self.writer.work(move |desk| files::delete(desk, &generation)).await?;
+        if blobs.is_some() {
+            // In steps, between which others write. What a crash leaves is done by the next sweep.
+            while self.writer.work(|desk| files::dig(desk, files::EVENTS_REMOVED_MAX)).await? {}
+        }
+        Ok(blobs)
     }
 
     async fn sweep(

@@ -25,7 +25,14 @@ const SEED: &str = "RUSHES_TEST_SEED";
 const WRITERS: usize = 8;
 
 fn open(folder: &Path, random: u8, on_commit: OnCommit) -> Sqlite {
-    let options = Options { folder: folder.to_owned(), now: Timestamp(1), random: [random; 6], on_commit, readers: 2 };
+    let options = Options {
+        folder: folder.to_owned(),
+        now: Timestamp(1),
+        random: [random; 6],
+        on_commit,
+        readers: 2,
+        weights: std::collections::HashMap::new(),
+    };
     Sqlite::open(options).expect("a folder that survived")
 }
 

@@ -7,7 +7,7 @@ use crate::{
     event::{Event, Fact},
     refusal::Refusal,
     show::Says,
-    state::State,
+    state::{Failed, State},
 };
 
 /// Events in the making.
@@ -55,14 +55,35 @@ impl<'a> Draft<'a> {
     }
 
     /// The last event of a generation.
-    pub(super) fn end(mut self, state: protocol::State, says: Says) -> Vec<Event> {
+    pub(super) fn end(self, state: protocol::State, says: Says) -> Vec<Event> {
+        self.end_because(state, None, says)
+    }
+
+    /// The same, with why it failed.
+    pub(super) fn end_because(mut self, state: protocol::State, failure: Option<Failed>, says: Says) -> Vec<Event> {
         let kind = match state {
             protocol::State::Complete => EventType::Complete,
             protocol::State::Cancelled => EventType::Cancelled,
             _ => EventType::Failed,
         };
-        self.push(kind, Fact::Ended { state }, says);
+        self.push(kind, Fact::Ended { state, failure }, says);
         self.events
+    }
+
+    /// The last event, and one that must not follow it: a bug on purpose, see [`crate::Flaw`].
+    pub(super) fn end_and_go_on(self, state: protocol::State, says: Says) -> Vec<Event> {
+        let Self { state: before, command, now, .. } = &self;
+        let (mut flawed, command, now) = (before.clone(), *command, *now);
+        let events = self.end(state, says);
+        for event in &events {
+            flawed = crate::evolve(Some(flawed), event);
+        }
+        let mut draft = Draft { state: flawed, command, now, events };
+        if let Some(stage) = draft.state.pipeline.stages.first().map(|stage| stage.name.clone()) {
+            let fact = Fact::Queued { stage, not_before: now, outputs: None, pool: None };
+            draft.push(EventType::Queued, fact, Says::default());
+        }
+        draft.events
     }
 
     /// The events.

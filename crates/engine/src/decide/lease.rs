@@ -1,13 +1,13 @@
 //! Runs: granted to a worker, and ended by its word or by its loss. A retry is decided here, as is the end of all retries.
 
-use protocol::{EventType, Fence, Metadata, Timestamp, limits, worker::FailureKind};
+use protocol::{EventType, Fence, Metadata, PoolName, Timestamp, limits, worker::FailureKind};
 use serde_json::Value;
 
 use crate::{
-    command::{Context, Grant, Loss},
+    command::{Context, Flaw, Grant, Loss},
     decide::{
         draft::Draft,
-        notes, owner,
+        end, notes, owner, park,
         stages::{complete_at, with_attempt},
     },
     event::{Event, Fact},
@@ -15,7 +15,7 @@ use crate::{
     refusal::Refusal,
     retry,
     show::Says,
-    state::Phase,
+    state::{Failed, Phase},
     words,
 };
 
@@ -23,22 +23,27 @@ use crate::{
 const ARTIFACT_KEYS: [&str; 2] = ["video", "thumbnail"];
 
 /// A worker gets the run, under a fence higher than any before.
-pub(super) fn grant(mut draft: Draft<'_>, grant: &Grant) -> Result<Vec<Event>, Refusal> {
+pub(super) fn grant(mut draft: Draft<'_>, context: &Context<'_>, grant: &Grant) -> Result<Vec<Event>, Refusal> {
     let state = draft.state();
     let refused = Refusal::NotNow { command: "a grant", state: state.state_now() };
-    if state.phase != Phase::Queued || draft.now() < state.not_before {
+    let twice = context.flaw == Some(Flaw::DoubleGrant) && state.phase == Phase::Running;
+    if !twice && (state.phase != Phase::Queued || draft.now() < state.not_before) {
         return Err(refused);
+    }
+    if let Some(hold) = context.holds.and_then(|holds| holds.before_start(state, draft.now())) {
+        return Err(Refusal::Held(hold));
     }
     let Some(stage) = state.stage_here() else { return Err(refused) };
     let says = with_attempt(state, state.stage, Says::message(words::stage(stage)));
     let fact = Fact::Granted {
         lease: grant.lease.clone(),
-        fence: state.fence.next(),
+        fence: if twice { state.fence } else { state.fence.next() },
         worker: grant.worker.clone(),
         instance: grant.instance.clone(),
         node: grant.node.clone(),
         bearer: grant.bearer.clone(),
         stage: stage.name.clone(),
+        charged_ms: grant.charged_ms,
     };
     draft.push(EventType::StageStarted, fact, says);
     Ok(draft.finish())
@@ -46,10 +51,17 @@ pub(super) fn grant(mut draft: Draft<'_>, grant: &Grant) -> Result<Vec<Event>, R
 
 /// The run is done: what of it is not completed yet is, and the next run waits for its worker, or all is over. Once a
 /// cancel was asked for, completion is out of reach: the files stay and the end is `cancelled`.
-pub(super) fn done(mut draft: Draft<'_>, outputs: &Metadata) -> Result<Vec<Event>, Refusal> {
+pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metadata) -> Result<Vec<Event>, Refusal> {
     metadata::check("outputs", Some(outputs))?;
     if draft.state().phase == Phase::Cancelling {
-        return Ok(owner::cancelled(draft));
+        return Ok(owner::cancelled(draft, context));
+    }
+    if draft.state().ending.is_some() {
+        let index = draft.state().stage;
+        if !draft.state().stages[index].completed {
+            complete_at(&mut draft, index, None);
+        }
+        return Ok(end::cleaned_up(draft, context, true));
     }
     let run = draft.state().run();
     let is_last_run = run.end >= draft.state().pipeline.stages.len();
@@ -71,8 +83,8 @@ pub(super) fn done(mut draft: Draft<'_>, outputs: &Metadata) -> Result<Vec<Event
         let says = Says::message(words::COMPLETE).facts(metadata::of_worker(Some(outputs)));
         return Ok(draft.end(protocol::State::Complete, says));
     }
-    let waits = Wait { stage: run.end, not_before: Timestamp(0), outputs: outputs_left.cloned() };
-    queue(&mut draft, EventType::Queued, waits, Says::message(words::QUEUED));
+    let waits = Wait { outputs: outputs_left.cloned(), ..Wait::at(run.end) };
+    queue(&mut draft, context, EventType::Queued, waits, Says::message(words::QUEUED));
     Ok(draft.finish())
 }
 
@@ -104,6 +116,17 @@ impl Failure {
         self
     }
 
+    /// As it is remembered while the clean-up runs.
+    pub(super) fn for_good(&self) -> Failed {
+        Failed {
+            kind: self.kind,
+            code: self.code.clone(),
+            message: self.message.clone(),
+            hint: self.hint.to_owned(),
+            stage: None,
+        }
+    }
+
     /// As it ends a generation.
     pub(super) fn says(&self, says: Says) -> Says {
         says.fact("errorCode", self.code.as_str())
@@ -113,19 +136,18 @@ impl Failure {
     }
 }
 
-/// The run failed: it is tried again when that is worth it and tries are left, else the generation has failed.
-pub(super) fn fail(mut draft: Draft<'_>, context: &Context, failure: &Failure) -> Vec<Event> {
+/// The run failed: it is tried again when that is worth it and tries are left, else the generation has failed; so it
+/// goes with a clean-up, but for how the generation ends.
+pub(super) fn fail(mut draft: Draft<'_>, context: &Context<'_>, failure: &Failure) -> Vec<Event> {
     if draft.state().phase == Phase::Cancelling {
-        return owner::cancelled(draft);
+        return owner::cancelled(draft, context);
     }
     let failed = draft.state().stage;
-    let Some(stage) = draft.state().stage_here().cloned() else {
-        return draft.end(protocol::State::Failed, failure.says(Says::message(words::failed(&failure.message))));
-    };
+    let Some(stage) = draft.state().stage_here().cloned() else { return end::failed(draft, context, failure) };
     let failures = draft.state().stages[failed].failures;
     let attempt = failures + 1;
     let fact = Fact::StageFailed {
-        stage: stage.name,
+        stage: stage.name.clone(),
         kind: failure.kind,
         code: failure.code.clone(),
         message: failure.message.clone(),
@@ -138,35 +160,39 @@ pub(super) fn fail(mut draft: Draft<'_>, context: &Context, failure: &Failure) -
         .attempt(attempt);
     draft.push(EventType::StageFailed, fact, says);
     if !failure.kind.is_retryable() || failures >= stage.retries {
-        return draft.end(protocol::State::Failed, failure.says(Says::message(words::failed(&failure.message))));
+        return match draft.state().ending {
+            Some(_) => end::cleaned_up(draft, context, false),
+            None => end::failed(draft, context, failure),
+        };
     }
-    let retry_at = draft.now().plus(retry::wait_ms(failures, context.random));
+    let retry_at = draft.now().plus(retry::wait_ms(&stage, failures, context.random));
     let says = Says::message(words::retrying(attempt + 1, stage.retries.saturating_add(1), &failure.message))
         .fact("retryAt", retry_at.0)
         .fact("attempt", attempt + 1);
-    let waits = Wait { stage: retry::resume_at(draft.state(), failed), not_before: retry_at, outputs: None };
-    queue(&mut draft, EventType::RetryScheduled, waits, says);
+    let bigger = stage.bigger_pool.filter(|_| failure.kind == FailureKind::OutOfMemory);
+    let resumes = retry::resume_at(draft.state(), failed);
+    let waits = Wait { not_before: retry_at, pool: bigger, ..Wait::at(resumes) };
+    queue(&mut draft, context, EventType::RetryScheduled, waits, says);
     draft.finish()
 }
 
 /// The worker gives the run back; nothing is burned.
-pub(super) fn hand_back(draft: Draft<'_>) -> Vec<Event> {
-    give_back(draft, words::HANDED_BACK)
+pub(super) fn hand_back(draft: Draft<'_>, context: &Context<'_>) -> Vec<Event> {
+    give_back(draft, context, words::HANDED_BACK)
 }
 
-fn give_back(mut draft: Draft<'_>, message: &str) -> Vec<Event> {
+fn give_back(mut draft: Draft<'_>, context: &Context<'_>, message: &str) -> Vec<Event> {
     if draft.state().phase == Phase::Cancelling {
-        return owner::cancelled(draft);
+        return owner::cancelled(draft, context);
     }
-    let stage = retry::resume_at(draft.state(), draft.state().stage);
-    let waits = Wait { stage, not_before: Timestamp(0), outputs: None };
-    queue(&mut draft, EventType::HandedBack, waits, Says::message(message));
+    let waits = Wait::at(retry::resume_at(draft.state(), draft.state().stage));
+    queue(&mut draft, context, EventType::HandedBack, waits, Says::message(message));
     draft.finish()
 }
 
 /// The lease ended without the worker saying so. Whether a stage stalled or took too long is the caller's to judge, from
 /// [`crate::State::deadlines`] and from when it adopted the lease; that a cancelled worker gets its whole grace is judged here.
-pub(super) fn lose(draft: Draft<'_>, context: &Context, fence: Fence, loss: Loss) -> Result<Vec<Event>, Refusal> {
+pub(super) fn lose(draft: Draft<'_>, context: &Context<'_>, fence: Fence, loss: Loss) -> Result<Vec<Event>, Refusal> {
     let state = draft.state();
     if state.holder.is_none() || state.fence != fence {
         return Err(Refusal::LeaseLost { current: state.fence });
@@ -184,8 +210,8 @@ pub(super) fn lose(draft: Draft<'_>, context: &Context, fence: Fence, loss: Loss
             let message = format!("the stage took longer than {bound_s} s");
             fail(draft, context, &Failure::said(FailureKind::Retryable, "TIMED_OUT", &message))
         }
-        Loss::CancelGraceOver => owner::cancelled(draft),
-        Loss::Released => give_back(draft, words::RELEASED),
+        Loss::CancelGraceOver => owner::cancelled(draft, context),
+        Loss::Released => give_back(draft, context, words::RELEASED),
     })
 }
 
@@ -195,9 +221,18 @@ struct Wait {
     stage: usize,
     not_before: Timestamp,
     outputs: Option<Metadata>,
+    pool: Option<PoolName>,
 }
 
-fn queue(draft: &mut Draft<'_>, kind: EventType, waits: Wait, says: Says) {
-    let stage = draft.state().pipeline.stages[waits.stage].name.clone();
-    draft.push(kind, Fact::Queued { stage, not_before: waits.not_before, outputs: waits.outputs }, says);
+impl Wait {
+    const fn at(stage: usize) -> Self {
+        Self { stage, not_before: Timestamp(0), outputs: None, pool: None }
+    }
+}
+
+fn queue(draft: &mut Draft<'_>, context: &Context<'_>, kind: EventType, waits: Wait, says: Says) {
+    let Wait { stage, not_before, outputs, pool } = waits;
+    let Some(stage) = draft.state().pipeline.stage_at(stage).map(|stage| stage.name.clone()) else { return };
+    draft.push(kind, Fact::Queued { stage, not_before, outputs, pool }, says);
+    park::note(draft, context);
 }

@@ -3,7 +3,8 @@
 use protocol::{EventType, Timestamp, http::Priority, limits};
 
 use crate::{
-    decide::draft::Draft,
+    command::Context,
+    decide::{draft::Draft, end},
     event::{Event, Fact},
     refusal::Refusal,
     show::Says,
@@ -12,7 +13,11 @@ use crate::{
 };
 
 /// Stops it: at once when nobody holds it, else the worker has the grace to stop by itself.
-pub(super) fn cancel(mut draft: Draft<'_>, reason: &str) -> Result<Vec<Event>, Refusal> {
+pub(super) fn cancel(mut draft: Draft<'_>, context: &Context<'_>, reason: &str) -> Result<Vec<Event>, Refusal> {
+    if draft.state().ending.is_some() {
+        // Its end is decided; what still runs is the clean-up.
+        return Err(Refusal::NothingNew);
+    }
     match draft.state().phase {
         Phase::Cancelling => Err(Refusal::NothingNew),
         Phase::Running => {
@@ -21,7 +26,7 @@ pub(super) fn cancel(mut draft: Draft<'_>, reason: &str) -> Result<Vec<Event>, R
         }
         _ => {
             request(&mut draft, reason, |now| now);
-            Ok(cancelled(draft))
+            Ok(cancelled(draft, context))
         }
     }
 }
@@ -35,9 +40,8 @@ fn request(draft: &mut Draft<'_>, reason: &str, grace_until: impl Fn(Timestamp) 
 }
 
 /// Ends what was asked to stop.
-pub(super) fn cancelled(draft: Draft<'_>) -> Vec<Event> {
-    let says = Says::message(words::cancelled(&draft.state().cancel_reason)).fact("errorCode", "CANCELLED");
-    draft.end(protocol::State::Cancelled, says)
+pub(super) fn cancelled(draft: Draft<'_>, context: &Context<'_>) -> Vec<Event> {
+    end::cancelled(draft, context)
 }
 
 /// Moves it in the queue.

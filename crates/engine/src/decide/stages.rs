@@ -31,7 +31,7 @@ pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Vec<Event
         return Err(Refusal::NothingNew);
     }
     if target == draft.state().stage {
-        let stall_ms = draft.state().pipeline.stages[target].stall_ms;
+        let stall_ms = draft.state().pipeline.stage_at(target).map_or(0, |stage| stage.stall_ms);
         draft.check_room(known.moved_at.unwrap_or_else(|| draft.now()), stall_ms)?;
         check_new(draft.state(), moved)?;
     }
@@ -39,10 +39,13 @@ pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Vec<Event
         complete(&mut draft, None);
         start_next(&mut draft);
     }
-    let line = moved.message.filter(|message| !message.is_empty()).map_or_else(
-        || words::counted(words::stage(&draft.state().pipeline.stages[target]), moved.metadata),
-        |message| words::clip(message, limits::MESSAGE_BYTES_MAX),
-    );
+    let line = match moved.message.filter(|message| !message.is_empty()) {
+        Some(message) => words::clip(message, limits::MESSAGE_BYTES_MAX),
+        None => {
+            let own = draft.state().pipeline.stage_at(target).map(words::stage);
+            words::counted(own.unwrap_or_default(), moved.metadata)
+        }
+    };
     let fact = Fact::Progressed { progress: reached.max(draft.state().stages[target].progress) };
     draft.push(EventType::StageProgress, fact, Says::message(line).facts(metadata::of_worker(moved.metadata)));
     Ok(draft.finish())
@@ -95,7 +98,7 @@ pub(super) fn complete(draft: &mut Draft<'_>, outputs: Option<&Metadata>) {
 
 /// Ends the stage at `index` well.
 pub(super) fn complete_at(draft: &mut Draft<'_>, index: usize, outputs: Option<&Metadata>) {
-    let stage = draft.state().pipeline.stages[index].name.clone();
+    let Some(stage) = draft.state().pipeline.stage_at(index).map(|stage| stage.name.clone()) else { return };
     draft.push(EventType::StageCompleted, Fact::StageCompleted { stage, outputs: outputs.cloned() }, Says::default());
 }
 

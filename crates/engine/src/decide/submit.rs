@@ -3,8 +3,8 @@
 use protocol::{CommandId, Timestamp};
 
 use crate::{
-    command::Submit,
-    decide::draft::Draft,
+    command::{Context, Submit},
+    decide::{draft::Draft, park},
     event::{Event, Fact},
     evolve::Identity,
     metadata,
@@ -15,7 +15,12 @@ use crate::{
 };
 
 /// Accepts it. That `input` fits the pipeline's schema is checked by whoever has the schema compiled.
-pub(super) fn submit(submit: &Submit, command: &CommandId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub(super) fn submit(
+    submit: &Submit,
+    context: &Context<'_>,
+    command: &CommandId,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     submit.pipeline.check().map_err(Refusal::Invalid)?;
     metadata::check("metadata", submit.client.as_ref())?;
     let identity = Identity {
@@ -35,5 +40,7 @@ pub(super) fn submit(submit: &Submit, command: &CommandId, now: Timestamp) -> Re
     };
     let mut state = State::born(identity, &fact, now);
     state.message = words::QUEUED.to_owned();
-    Ok(Draft::born(state, fact, command, now, Says::message(words::QUEUED)).finish())
+    let mut draft = Draft::born(state, fact, command, now, Says::message(words::QUEUED));
+    park::note(&mut draft, context);
+    Ok(draft.finish())
 }

@@ -8,7 +8,7 @@ use protocol::{
     http::{Priority, Report},
     worker::{Artifact, FailureKind},
 };
-use rushes_engine::{Action, Command, Context, Event, Grant, Loss, Refusal, State, Submit, decide, evolve};
+use rushes_engine::{Action, Command, Context, Event, Grant, Holds, Loss, Refusal, State, Submit, decide, evolve};
 use serde_json::Value;
 
 /// When every bench starts.
@@ -21,11 +21,12 @@ pub(crate) struct Bed {
     pub(crate) history: Vec<Event>,
     pub(crate) random: u64,
     pub(crate) commands: u64,
+    pub(crate) holds: Holds,
 }
 
 impl Bed {
     pub(crate) fn empty() -> Self {
-        Self { state: None, now: START, history: Vec::new(), random: 0, commands: 0 }
+        Self { state: None, now: START, history: Vec::new(), random: 0, commands: 0, holds: Holds::default() }
     }
 
     pub(crate) fn queued(pipeline: Pipeline) -> Self {
@@ -57,7 +58,12 @@ impl Bed {
     pub(crate) fn ask(&mut self, action: Action) -> Result<Vec<EventType>, Refusal> {
         self.commands += 1;
         let command = Command { id: CommandId::new(format!("c{}", self.commands)).unwrap(), action };
-        let events = decide(self.state.as_ref(), &Context { random: self.random }, &command, self.now)?;
+        let events = decide(
+            self.state.as_ref(),
+            &Context { random: self.random, holds: Some(&self.holds), flaw: None },
+            &command,
+            self.now,
+        )?;
         for event in &events {
             self.state = Some(evolve(self.state.take(), event));
         }
@@ -174,11 +180,8 @@ pub(crate) fn pipeline(stages: &[(&str, &str, bool)]) -> Pipeline {
         ..Stage::new(name(stage))
     };
     Pipeline {
-        name: PipelineName::new("bench").unwrap(),
-        version: 1,
-        stages: stages.iter().map(stage).collect(),
-        input_schema: None,
         durability: protocol::Durability::Strict,
+        ..Pipeline::new(PipelineName::new("bench").unwrap(), stages.iter().map(stage).collect())
     }
 }
 
@@ -209,6 +212,7 @@ pub(crate) fn grant(fence: Fence) -> Action {
         instance: "i1".to_owned(),
         node: "node".to_owned(),
         bearer: UserId::new("workers").unwrap(),
+        charged_ms: 0,
     })
 }
 
@@ -242,6 +246,7 @@ const fn word(refusal: &Refusal) -> &'static str {
         Refusal::Ended(_) => "ended",
         Refusal::NotNow { .. } => "not now",
         Refusal::WrongStage { .. } => "wrong stage",
+        Refusal::Held(_) => "held",
         Refusal::NothingNew => "nothing new",
         Refusal::Invalid(_) => "invalid",
     }

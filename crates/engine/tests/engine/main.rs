@@ -6,7 +6,9 @@
 )]
 
 mod bed;
+mod endings;
 mod golden;
+mod holding;
 mod properties;
 mod rules;
 mod table;

@@ -221,10 +221,10 @@ fn take(bed: &mut Bed, step: &Step) -> Result<(), TestCaseError> {
     let Some(action) = action(bed, step) else { return Ok(()) };
     let before = bed.state().clone();
     let command = Command { id: protocol::CommandId::new("twice").unwrap(), action: action.clone() };
-    let decided = decide(Some(&before), &Context { random: bed.random }, &command, bed.now);
+    let decided = decide(Some(&before), &Context { random: bed.random, ..Context::default() }, &command, bed.now);
     prop_assert_eq!(
         &decided,
-        &decide(Some(&before), &Context { random: bed.random }, &command, bed.now),
+        &decide(Some(&before), &Context { random: bed.random, ..Context::default() }, &command, bed.now),
         "not a function"
     );
     let first = bed.history.len();

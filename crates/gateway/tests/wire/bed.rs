@@ -119,7 +119,14 @@ impl Bed {
                 }
             })
         };
-        let options = Options { folder: folder.path().to_owned(), now: now(), random: [3; 6], on_commit, readers: 2 };
+        let options = Options {
+            folder: folder.path().to_owned(),
+            now: now(),
+            random: [3; 6],
+            on_commit,
+            readers: 2,
+            weights: std::collections::HashMap::new(),
+        };
         let store = Arc::new(Sqlite::open(options).unwrap());
         let secret = Secret::new(&b"a secret of at least thirty-two bytes"[..]).unwrap();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -33,6 +33,9 @@ pub struct Counts {
     retried: AtomicU64,
     handed_back: AtomicU64,
     stalled: AtomicU64,
+    silent: AtomicU64,
+    parked: AtomicU64,
+    cleaned_up: AtomicU64,
     lost: AtomicU64,
     complete: AtomicU64,
     failed: AtomicU64,
@@ -58,6 +61,10 @@ impl Counts {
         self.bad_frames.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn silent(&self) {
+        self.silent.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn lost(&self, loss: Loss) {
         match loss {
             Loss::WorkerLost => self.lost.fetch_add(1, Relaxed),
@@ -75,6 +82,8 @@ impl Counts {
             let counter = match event.show.kind {
                 EventType::RetryScheduled => &self.retried,
                 EventType::HandedBack => &self.handed_back,
+                EventType::Parked => &self.parked,
+                EventType::CleanUpStarted => &self.cleaned_up,
                 EventType::Complete => &self.complete,
                 EventType::Failed => &self.failed,
                 EventType::Cancelled => &self.cancelled,
@@ -114,7 +123,7 @@ impl Counts {
 
     /// All counters, by the name a metric has.
     #[must_use]
-    pub fn values(&self) -> [(&'static str, u64); 13] {
+    pub fn values(&self) -> [(&'static str, u64); 16] {
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         [
             ("generations_submitted", of(&self.submitted)),
@@ -122,6 +131,9 @@ impl Counts {
             ("retries", of(&self.retried)),
             ("hand_backs", of(&self.handed_back)),
             ("stages_stalled", of(&self.stalled)),
+            ("stages_reported_silent", of(&self.silent)),
+            ("generations_parked", of(&self.parked)),
+            ("clean_ups_started", of(&self.cleaned_up)),
             ("leases_lost", of(&self.lost)),
             ("generations_complete", of(&self.complete)),
             ("generations_failed", of(&self.failed)),

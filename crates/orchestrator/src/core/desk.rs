@@ -68,13 +68,22 @@ struct Work {
 #[derive(Debug)]
 pub(super) enum Task {
     /// Decide and commit.
-    Decide { command: engine::Command, claim: Option<Claim> },
+    Decide { command: engine::Command, birth: Option<Box<Birth>> },
     /// Answer with what is durable.
     Read { repeated: bool },
     /// Offer it, if it still waits.
     Offer(Queued),
     /// A worker accepted: grant it.
     Grant(OfferId),
+}
+
+/// What goes with the first command of a generation.
+#[derive(Debug, Clone)]
+pub(super) struct Birth {
+    /// Its `Idempotency-Key`.
+    claim: Option<Claim>,
+    /// The dead letter it is made of.
+    redrives: Option<GenerationId>,
 }
 
 /// What follows.
@@ -124,12 +133,13 @@ enum Cargo {
 impl Core {
     pub(super) fn ask(&mut self, ticket: Ticket, generation: &GenerationId, ask: Ask) {
         let task = match ask {
-            Ask::Submit { submit, command, claim } => {
+            Ask::Submit { submit, command, claim, redrives } => {
                 // A fresh id is known to name nothing; the store would refuse it otherwise.
                 self.desk.entry(generation.clone()).or_insert_with(|| Entry { known: true, ..Entry::default() });
-                Task::Decide { command: engine::Command { id: command, action: Action::Submit(submit) }, claim }
+                let birth = Some(Box::new(Birth { claim, redrives }));
+                Task::Decide { command: engine::Command { id: command, action: Action::Submit(submit) }, birth }
             }
-            Ask::Command(command) => Task::Decide { command, claim: None },
+            Ask::Command(command) => Task::Decide { command, birth: None },
             Ask::Read => Task::Read { repeated: false },
         };
         self.put(generation, task, Then::Answer(ticket));
@@ -279,7 +289,7 @@ impl Core {
             }
             Task::Grant(offer) => match self.grant_command(offer) {
                 Some(command) => {
-                    work.task = Task::Decide { command, claim: None };
+                    work.task = Task::Decide { command, birth: None };
                     self.decide(generation, work);
                 }
                 None => self.conclude_refused(&work, &Refusal::Unknown, None),
@@ -293,7 +303,8 @@ impl Core {
     }
 
     fn decide(&mut self, generation: &GenerationId, work: Work) {
-        let context = engine::Context { random: self.random() };
+        let random = self.random();
+        let context = engine::Context { random, holds: Some(&self.holds), flaw: self.config.flaw };
         let Some(entry) = self.desk.get_mut(generation) else { return };
         let Task::Decide { command, .. } = &work.task else { return };
         if let Some((_, sequence)) = entry.recent.iter().find(|(id, _)| *id == command.id) {
@@ -504,6 +515,8 @@ impl Core {
         }
         let problem = match error {
             CommitError::Full => store_problem(&StoreError::Full),
+            CommitError::Gone { .. } => Problem::new(ErrorCode::StateConflict, error.to_string())
+                .hint("its files were removed meanwhile: submit it anew"),
             other => store_problem(&StoreError::Unavailable(other.to_string())),
         };
         self.conclude_failed(generation, work, &problem);

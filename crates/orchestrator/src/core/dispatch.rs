@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use engine::{Action, Grant, Loss, Phase, State};
+use engine::{Action, Flaw, Grant, Loss, Phase, State};
 use protocol::{
-    Attempt, CommandId, GenerationId, LeaseId, OfferId, PoolName, Timestamp, limits,
+    Attempt, CommandId, GenerationId, LeaseId, OfferId, PoolName, TenantId, Timestamp, UserId, limits,
     worker::{Deadlines, OfferedStage, RunInputs, ServerMessage},
 };
-use store::{Queued, StoreError};
+use store::{QueueEntry, Queued, StoreError};
 
 use super::{
     Core, Effect, SessionId,
@@ -45,6 +45,8 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Offer {
     generation: GenerationId,
+    tenant: TenantId,
+    owner: UserId,
     pub(super) session: SessionId,
     pool: PoolName,
     predicted_ms: i64,
@@ -52,12 +54,23 @@ pub(super) struct Offer {
 }
 
 impl Core {
-    /// Something changed in a pool: work came, a slot fell free, a time was reached.
+    /// Something changed in a pool: work came, a slot fell free, a time was reached. A pool no worker serves is not
+    /// remembered: whoever comes to serve it kicks it.
     pub(super) fn kick(&mut self, pool: &PoolName) {
+        if !self.is_served(pool) {
+            if self.pools.get(pool).is_some_and(|known| !known.reserving) {
+                self.pools.remove(pool);
+            }
+            return;
+        }
         let entry = self.pools.entry(pool.clone()).or_default();
         entry.empty = false;
         entry.again = true;
         self.pump(pool);
+    }
+
+    fn is_served(&self, pool: &PoolName) -> bool {
+        pool.as_str() == protocol::Pipeline::EXTERNAL || self.sessions.values().any(|session| session.has_pool(pool))
     }
 
     /// Asks for as much work as there are free slots, unless it was asked already or nothing is there.
@@ -123,20 +136,22 @@ impl Core {
 
     fn external_is_silent(&mut self, generation: &GenerationId) {
         let command = engine::Command { id: self.command_id(), action: Action::ExternalStalled };
-        self.put(generation, Task::Decide { command, claim: None }, Then::Must);
+        self.put(generation, Task::Decide { command, birth: None }, Then::Must);
     }
 
     /// Offers a reserved run, its generation being in memory.
     pub(super) fn offer(&mut self, queued: Queued) {
         let generation = queued.generation;
-        let pool = queued.entry.pool;
+        let pool = queued.entry.pool.clone();
         let fits = self.state(&generation).is_some_and(|state| {
-            state.phase == Phase::Queued
-                && state.not_before <= self.now
-                && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == pool)
+            state.phase == Phase::Queued && state.not_before <= self.now && state.pool_here() == Some(&pool)
         });
         if !fits {
             // What moved it is on its way to the store and ends the reservation; the next in line need not wait for that.
+            self.kick(&pool);
+            return;
+        }
+        if self.is_held_back(&generation, &queued.entry) {
             self.kick(&pool);
             return;
         }
@@ -153,14 +168,30 @@ impl Core {
         let random = self.random_bytes();
         let id = OfferId::generate(random);
         let predicted_ms = queued.entry.cost_ms;
-        let offer = Offer { generation, session, pool: pool.clone(), predicted_ms, accepted: false };
+        let (tenant, owner) = (state.tenant.clone(), state.owner.clone());
+        if self.config.flaw == Some(Flaw::DoubleGrant) {
+            self.effects.push(Effect::Unreserve(generation.clone()));
+        }
+        let offer = Offer { generation, tenant, owner, session, pool: pool.clone(), predicted_ms, accepted: false };
         if let Some(session) = self.sessions.get_mut(&session) {
             session.tokens = session.tokens.saturating_sub(1);
             *session.busy.entry(pool).or_default() += 1;
         }
         self.timers.arm(Timer::Offer(id.clone()), self.now.plus(limits::OFFER_TIMEOUT_MS));
         self.offers.insert(id.clone(), offer);
+        self.taken(&state);
         self.send(session, offer_message(id, &state));
+    }
+
+    /// Does something outside it keep its run from starting? Then it goes back to the queue, which leaves it out until the
+    /// gate opens. An entry that does not know the gate keeps its reservation instead, and is looked at when that ends.
+    fn is_held_back(&mut self, generation: &GenerationId, entry: &QueueEntry) -> bool {
+        let Some(state) = self.state(generation).cloned() else { return false };
+        let Some(hold) = self.holds.before_offer(&state, self.now) else { return false };
+        if self.is_gated(&hold, &state, &entry.gates) {
+            self.effects.push(Effect::Unreserve(generation.clone()));
+        }
+        true
     }
 
     /// The worker that held the last run comes first (its memory may hold the inputs), then most tokens, then most room.
@@ -257,6 +288,7 @@ impl Core {
     /// An offer that led to nothing: the reservation and the slot are free again.
     pub(super) fn give_back(&mut self, offer: Offer) {
         self.free_slot(offer.session, &offer.pool);
+        self.left(&offer.generation, &offer.tenant, &offer.owner);
         self.effects.push(Effect::Unreserve(offer.generation));
         self.kick(&offer.pool);
     }
@@ -286,6 +318,7 @@ impl Core {
             instance: hello.instance.clone(),
             node: self.config.node.clone(),
             bearer: session.bearer.clone(),
+            charged_ms: offer.predicted_ms,
         };
         let id = CommandId::new(format!("grant.{id}")).ok()?;
         Some(engine::Command { id, action: Action::Grant(grant) })
@@ -293,7 +326,11 @@ impl Core {
 
     /// The grant is durable: the worker may begin.
     pub(super) fn granted(&mut self, generation: &GenerationId, id: &OfferId, state: &State) {
-        let (Some(offer), Some(holder)) = (self.offers.remove(id), state.holder.as_ref()) else { return };
+        let Some(offer) = self.offers.remove(id) else { return };
+        let Some(holder) = state.holder.as_ref() else {
+            self.left(generation, &offer.tenant, &offer.owner);
+            return;
+        };
         let handle = self.sessions.get_mut(&offer.session).map(|session| session.add_handle(generation));
         let clock = LeaseClock::granted(
             state,
@@ -310,7 +347,7 @@ impl Core {
             self.lose(generation, Loss::Released);
             return;
         };
-        let stage = state.pipeline.stages.get(state.stage);
+        let stage = state.stage_here();
         let deadlines = Deadlines {
             lease_ms: self.config.lease_silence_ms,
             stall_ms: stage.map_or(0, |stage| stage.stall_ms),
@@ -331,6 +368,7 @@ impl Core {
         let Some(offer) = self.offers.remove(id) else { return };
         self.send(offer.session, ServerMessage::Withdrawn { offer: id.clone() });
         self.free_slot(offer.session, &offer.pool);
+        self.left(&offer.generation, &offer.tenant, &offer.owner);
         self.effects.push(Effect::Unreserve(offer.generation));
         self.timers.arm(Timer::Pool(offer.pool), self.now.plus(RESERVE_RETRY_MS));
     }
@@ -349,6 +387,9 @@ impl Core {
         worker: &protocol::WorkerId,
     ) {
         let now = self.now;
+        if !self.is_served(next_pool) {
+            return;
+        }
         let pool = self.pools.entry(next_pool.clone()).or_default();
         pool.last_holder.retain(|_, (_, at)| now.since(*at) < limits::AFFINITY_MS);
         pool.last_holder.insert(generation.clone(), (worker.clone(), now));
@@ -356,7 +397,7 @@ impl Core {
 }
 
 fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
-    let stages = &state.pipeline.stages[state.run()];
+    let stages = state.run().filter_map(|index| state.pipeline.stage_at(index));
     let offered = |stage: &protocol::Stage| OfferedStage {
         name: stage.name.clone(),
         keep: stage.keep,
@@ -375,7 +416,7 @@ fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
         generation: state.generation.clone(),
         pipeline: state.pipeline.name.clone(),
         version: state.pipeline.version,
-        stages: stages.iter().map(offered).collect(),
+        stages: stages.map(offered).collect(),
         attempt: Attempt(state.stages.get(state.stage).map_or(0, |stage| stage.failures) + 1),
         inputs: Box::new(RunInputs {
             input: state.input.clone(),

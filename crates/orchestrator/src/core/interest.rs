@@ -9,7 +9,7 @@ use protocol::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use store::Queued;
+use store::Rank;
 
 use super::{
     Core, Effect, SessionId,
@@ -21,6 +21,8 @@ use super::{
 const INTEREST_AGE_MAX_MS: u64 = 5_000;
 /// Queue positions are computed at most so often per pool, in milliseconds.
 const SURVEY_INTERVAL_MS: u64 = 1_000;
+/// Watched generations of one pool that get a position in one look: a few milliseconds of the queue's lock.
+const SURVEYED_MAX: usize = 1_000;
 
 /// Who looks, and when they said so.
 #[derive(Debug)]
@@ -30,7 +32,9 @@ pub(super) struct Seen {
     /// Orders the hints given to these watchers.
     tick: Tick,
     /// The position shown last.
-    position: Option<usize>,
+    position: Option<u64>,
+    /// The estimate shown last.
+    eta_s: Option<u64>,
 }
 
 /// What a worker was told of demand, so that it hears only changes.
@@ -53,6 +57,7 @@ impl Core {
                 at,
                 tick: Tick(0),
                 position: None,
+                eta_s: None,
             });
             seen.interest = interest;
             seen.at = at;
@@ -157,46 +162,89 @@ impl Core {
             return;
         }
         let Some(state) = self.state(generation).filter(|state| state.phase == Phase::Queued) else { return };
-        if let Some(stage) = state.pipeline.stages.get(state.stage) {
-            let timer = Timer::Survey(stage.pool.clone());
+        if let Some(pool) = state.pool_here() {
+            let timer = Timer::Survey(pool.clone());
             self.timers.arm(timer, self.now.plus(SURVEY_INTERVAL_MS));
         }
     }
 
     pub(super) fn survey(&mut self, pool: &PoolName) {
-        let watched = self.interests.keys().any(|generation| self.waits_in(generation, pool));
-        if watched {
-            self.effects.push(Effect::Survey(pool.clone()));
-            self.timers.arm(Timer::Survey(pool.clone()), self.now.plus(SURVEY_INTERVAL_MS));
+        let mut watched: Vec<_> = self.interests.keys().filter(|one| self.waits_in(one, pool)).cloned().collect();
+        if watched.is_empty() {
+            return;
         }
+        if watched.len() > SURVEYED_MAX {
+            // Others have their turn when some of these have begun; no order of a map shows.
+            watched.sort();
+            watched.truncate(SURVEYED_MAX);
+        }
+        self.effects.push(Effect::Survey { pool: pool.clone(), generations: watched });
+        self.timers.arm(Timer::Survey(pool.clone()), self.now.plus(SURVEY_INTERVAL_MS));
     }
 
     fn waits_in(&self, generation: &GenerationId, pool: &PoolName) -> bool {
         // Out of memory means idle in the queue: it still counts as waiting.
-        self.state(generation).is_none_or(|state| {
-            state.phase == Phase::Queued
-                && state.pipeline.stages.get(state.stage).is_some_and(|stage| stage.pool == *pool)
-        })
+        self.state(generation).is_none_or(|state| state.phase == Phase::Queued && state.pool_here() == Some(pool))
     }
 
-    pub(super) fn surveyed(&mut self, _pool: &PoolName, queue: &[Queued]) {
-        for (index, queued) in queue.iter().enumerate() {
-            let position = index + 1;
-            let Some(latest) = self.latest(&queued.generation).cloned() else { continue };
-            let waits = self.state(&queued.generation).is_some_and(|state| state.phase == Phase::Queued);
-            let Some(seen) = self.interests.get_mut(&queued.generation) else { continue };
-            if !waits || seen.position == Some(position) || self.now < queued.entry.not_before {
+    pub(super) fn surveyed(&mut self, pool: &PoolName, ranks: &[(GenerationId, Rank)]) {
+        let slots: u32 = self.sessions.values().map(|session| session.slots(pool, self.now)).sum();
+        for (generation, rank) in ranks {
+            let position = rank.before + 1;
+            let Some(latest) = self.latest(generation).cloned() else { continue };
+            let Some(state) = self.state(generation).filter(|state| state.phase == Phase::Queued) else { continue };
+            let eta_s = eta_s(slots, rank.before_ms, self.experience.rest_ms(state));
+            let Some(seen) = self.interests.get_mut(generation) else { continue };
+            if seen.position == Some(position) && !is_worth_telling(seen.eta_s, eta_s) {
                 continue;
             }
-            seen.position = Some(position);
+            (seen.position, seen.eta_s) = (Some(position), eta_s);
             // Ticks must rise within a sequence whoever counts them, also after this entry was forgotten.
             seen.tick = Tick(seen.tick.0.max(self.now.0) + 1);
             let tick = seen.tick;
             let mut show = latest;
             show.message = format!("Waiting in queue (position {position})");
             show.metadata.insert("queuePosition".to_owned(), json!(position));
+            if let Some(eta_s) = eta_s {
+                show.metadata.insert("estimatedSecondsRemaining".to_owned(), json!(eta_s));
+            }
             show.timestamp = self.now;
             self.publish_hint(show, tick);
         }
+    }
+}
+
+/// Seconds until it ends: what comes before it, shared by all slots, and then its own work. `None` while nobody works.
+fn eta_s(slots: u32, before_ms: i64, own_ms: u64) -> Option<u64> {
+    if slots == 0 {
+        return None;
+    }
+    let wait_ms = u64::try_from(before_ms).unwrap_or(0) / u64::from(slots);
+    Some(wait_ms.saturating_add(own_ms).div_ceil(1_000))
+}
+
+/// A tenth more or less, and a second: people do not watch an estimate tick.
+fn is_worth_telling(told: Option<u64>, new: Option<u64>) -> bool {
+    match (told, new) {
+        (Some(told), Some(new)) => told.abs_diff(new) > 1 + told / 10,
+        (told, new) => told != new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_shares_what_comes_before_among_the_slots() {
+        assert_eq!(eta_s(0, 10_000, 5_000), None);
+        assert_eq!(eta_s(2, 10_000, 5_001), Some(11));
+        assert_eq!(eta_s(1, -5, 0), Some(0));
+    }
+
+    #[test]
+    fn small_changes_of_an_estimate_are_not_told() {
+        assert!(!is_worth_telling(Some(100), Some(95)) && is_worth_telling(Some(100), Some(80)));
+        assert!(is_worth_telling(None, Some(1)) && !is_worth_telling(None, None));
     }
 }

@@ -1,10 +1,10 @@
 //! Leases: who holds which run, and the clocks that end it. Lease (is the worker alive?) and stall (is progress moving?)
 //! are two clocks. The fence is durable, the deadline is not: it lives here, and starts anew with the node.
 
-use engine::{Action, Event as Decided, Holder, Loss, Phase, State};
+use engine::{Action, Event as Decided, Fact, Flaw, Holder, Loss, Phase, State};
 use protocol::{
-    EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, Timestamp, UserId, WorkerId,
-    limits,
+    EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, TenantId, Timestamp, UserId,
+    WorkerId, limits,
     worker::{HeldLease, LeaseAnswer, Resumption, ServerMessage},
 };
 use store::Loaded;
@@ -13,7 +13,7 @@ use super::{
     Core, SessionId,
     desk::{Task, Then},
     interest::Told,
-    sessions::Hello,
+    sessions::{Hello, Session},
     timers::Timer,
 };
 
@@ -47,14 +47,21 @@ pub(super) struct LeaseClock {
     /// The connection that speaks for it.
     pub(super) session: Option<SessionId>,
     handle: Handle,
+    tenant: TenantId,
+    owner: UserId,
+    /// When its worker was last heard; what its open connection knows counts more.
     heard_at: Timestamp,
     closed_at: Option<Timestamp>,
     /// Granted, or adopted by this node: no clock counts from before.
     since: Timestamp,
     /// Its slot is free although the run goes on.
     slot_released: bool,
+    /// When that was said.
+    pub(super) released_at: Option<Timestamp>,
+    /// Since when it stood still when people were told so.
+    warned_of: Option<Timestamp>,
     /// The loss was decided; what remains is to commit it.
-    ending: bool,
+    pub(super) ending: bool,
     progress_at: Timestamp,
     pending: Option<PendingProgress>,
     pub(super) told: Told,
@@ -79,10 +86,14 @@ impl LeaseClock {
             predicted_ms,
             session: connection.map(|(session, _)| session),
             handle: connection.map_or(Handle(0), |(_, handle)| handle),
+            tenant: state.tenant.clone(),
+            owner: state.owner.clone(),
             heard_at: now,
             closed_at: connection.is_none().then_some(now),
             since: now,
             slot_released: holder.released.contains(pool),
+            released_at: None,
+            warned_of: None,
             ending: false,
             progress_at: Timestamp(0),
             pending: None,
@@ -115,12 +126,13 @@ impl Core {
 
     /// A lease that the store knows and this process does not: it has a full term from now on.
     fn take_over(&mut self, state: &State) {
-        let (Some(holder), Some(stage)) = (state.holder.as_ref(), state.stage_here()) else { return };
-        let predicted_ms = predicted_ms(state, holder);
-        let mut clock = LeaseClock::granted(state, holder, &stage.pool, predicted_ms, None, self.now);
+        let (Some(holder), Some(pool)) = (state.holder.as_ref(), state.pool_here()) else { return };
+        let predicted_ms = if holder.charged_ms > 0 { holder.charged_ms } else { predicted_ms(state, holder) };
+        let mut clock = LeaseClock::granted(state, holder, pool, predicted_ms, None, self.now);
         // Nobody closed a socket here: the worker has the whole silence to come back.
         clock.closed_at = None;
         self.leases.insert(state.generation.clone(), clock);
+        self.taken(state);
         self.arm_lease(&state.generation);
     }
 
@@ -136,16 +148,18 @@ impl Core {
             self.tell_cancel(generation, &state);
         }
         self.arm_lease(generation);
+        self.arm_expiry(generation, state.expires_at());
         if state.phase == Phase::Queued
-            && let Some(stage) = state.stage_here()
+            && let Some(pool) = state.pool_here()
         {
-            self.kick(&stage.pool);
+            self.kick(pool);
         }
     }
 
     /// A lease that ended unseen.
     fn drop_lease(&mut self, generation: &GenerationId) {
         let Some(clock) = self.leases.remove(generation) else { return };
+        self.left(generation, &clock.tenant, &clock.owner);
         let Some(session) = clock.session else { return };
         if let Some(known) = self.sessions.get_mut(&session) {
             known.drop_handle(generation);
@@ -159,21 +173,26 @@ impl Core {
 
     /// Anything a worker says is a life sign for all it holds.
     pub(super) fn heard(&mut self, session: SessionId) {
-        let now = self.now;
-        for clock in self.leases.values_mut().filter(|clock| clock.session == Some(session)) {
-            clock.heard_at = now;
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.heard_at = self.now;
         }
     }
 
-    pub(super) fn session_left_its_leases(&mut self, session: SessionId) {
+    /// When the worker of a lease was last heard.
+    fn heard_at(&self, clock: &LeaseClock) -> Timestamp {
+        let spoken = clock.session.and_then(|session| self.sessions.get(&session)).map(|session| session.heard_at);
+        spoken.map_or(clock.heard_at, |at| at.max(clock.heard_at))
+    }
+
+    pub(super) fn session_left_its_leases(&mut self, id: SessionId, session: &Session) {
         let now = self.now;
-        let mut left = Vec::new();
-        for (generation, clock) in self.leases.iter_mut().filter(|(_, clock)| clock.session == Some(session)) {
+        for generation in session.held() {
+            let Some(clock) = self.leases.get_mut(&generation).filter(|clock| clock.session == Some(id)) else {
+                continue;
+            };
             clock.session = None;
+            clock.heard_at = clock.heard_at.max(session.heard_at);
             clock.closed_at = Some(now);
-            left.push(generation.clone());
-        }
-        for generation in left {
             self.arm_lease(&generation);
         }
     }
@@ -237,13 +256,7 @@ impl Core {
 
     /// After the welcome: who looks at what the worker resumed.
     pub(super) fn tell_resumed(&mut self, session: SessionId) {
-        let mut resumed: Vec<_> = self
-            .leases
-            .iter()
-            .filter(|(_, c)| c.session == Some(session))
-            .map(|(generation, _)| generation.clone())
-            .collect();
-        resumed.sort();
+        let resumed = self.sessions.get(&session).map(Session::held).unwrap_or_default();
         for generation in resumed {
             self.tell_wanted(&generation);
         }
@@ -282,7 +295,7 @@ impl Core {
             message: pending.message,
             metadata: pending.metadata,
         };
-        self.put(generation, Task::Decide { command: engine::Command { id, action }, claim: None }, Then::May);
+        self.put(generation, Task::Decide { command: engine::Command { id, action }, birth: None }, Then::May);
     }
 
     /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none.
@@ -299,10 +312,38 @@ impl Core {
     }
 
     pub(super) fn arm_lease(&mut self, generation: &GenerationId) {
-        if let Some((at, _)) = self.next_end(generation) {
+        if self.config.flaw == Some(Flaw::ForgottenTimer) {
+            return;
+        }
+        let end = self.next_end(generation).map(|(at, _)| at);
+        if let Some(at) = end.into_iter().chain(self.next_warning(generation).map(|(at, _)| at)).min() {
             let at = at.max(self.now.plus(1));
             self.timers.arm(Timer::Lease(generation.clone()), at);
         }
+    }
+
+    /// When people are told that the stage stands still, and since when it does.
+    fn next_warning(&self, generation: &GenerationId) -> Option<(Timestamp, Timestamp)> {
+        let (clock, state) = (self.leases.get(generation)?, self.state(generation)?);
+        let moved_at = state.stages.get(state.stage)?.moved_at?;
+        // A node that starts has not looked before.
+        let half_ms = state.stage_here()?.stall_ms / 2;
+        let at = state.warns_at()?.max(clock.since.plus(half_ms));
+        (!clock.ending && clock.warned_of != Some(moved_at)).then_some((at, moved_at))
+    }
+
+    fn warn(&mut self, generation: &GenerationId) {
+        let Some((at, moved_at)) = self.next_warning(generation) else { return };
+        if at > self.now {
+            return;
+        }
+        let id = self.command_id();
+        let Some(clock) = self.leases.get_mut(generation) else { return };
+        clock.warned_of = Some(moved_at);
+        let command = engine::Command { id, action: Action::Warn { fence: clock.fence } };
+        tracing::warn!(generation = %generation, worker = %clock.worker, "a stage stands still");
+        self.counts.silent();
+        self.put(generation, Task::Decide { command, birth: None }, Then::May);
     }
 
     /// When the lease ends if nothing else happens, and why.
@@ -311,7 +352,7 @@ impl Core {
         if clock.ending {
             return None;
         }
-        let silence = (clock.heard_at.plus(self.config.lease_silence_ms), Loss::WorkerLost);
+        let silence = (self.heard_at(clock).plus(self.config.lease_silence_ms), Loss::WorkerLost);
         let closed = clock.closed_at.map(|at| (at.plus(self.config.lease_after_close_ms), Loss::WorkerLost));
         let mut ends = vec![silence];
         ends.extend(closed);
@@ -329,7 +370,7 @@ impl Core {
                 .into_iter()
                 .collect();
         }
-        let (Some(stage), Some(known)) = (state.pipeline.stages.get(state.stage), state.stages.get(state.stage)) else {
+        let (Some(stage), Some(known)) = (state.stage_here(), state.stages.get(state.stage)) else {
             return Vec::new();
         };
         let started = known.started_at.unwrap_or(clock.since).max(clock.since);
@@ -347,7 +388,10 @@ impl Core {
         }
         match self.next_end(generation) {
             Some((at, loss)) if at <= now => self.lose(generation, loss),
-            _ => self.arm_lease(generation),
+            _ => {
+                self.warn(generation);
+                self.arm_lease(generation);
+            }
         }
         if let Some(clock) = self.leases.get(generation)
             && clock.pending.is_some()
@@ -370,7 +414,7 @@ impl Core {
         // Not to be guessed: a worker that wrote under this id before would outlive its lease.
         let id = self.command_id();
         let command = engine::Command { id, action: Action::Lose { fence, loss } };
-        self.put(generation, Task::Decide { command, claim: None }, Then::Must);
+        self.put(generation, Task::Decide { command, birth: None }, Then::Must);
     }
 
     /// Between the watchdog's look and its turn at the desk the producer may have spoken.
@@ -406,6 +450,9 @@ impl Core {
         events: &[Decided],
     ) {
         self.counts.follow(before, events, self.now);
+        self.learn(before, events);
+        self.follow_breakers(generation, after, events);
+        self.arm_expiry(generation, after.expires_at());
         let held = before.and_then(|state| state.holder.as_ref());
         let ended =
             held.is_some() && after.holder.as_ref().map(|holder| &holder.lease) != held.map(|holder| &holder.lease);
@@ -419,8 +466,7 @@ impl Core {
             self.release_slot(generation, &pool);
         }
         let waits = after.phase == Phase::Queued && events.iter().any(|event| event.show.kind != EventType::Log);
-        if waits && let Some(stage) = after.pipeline.stages.get(after.stage) {
-            let pool = stage.pool.clone();
+        if waits && let Some(pool) = after.pool_here().cloned() {
             if after.not_before > self.now {
                 self.timers.arm(Timer::Pool(pool), after.not_before);
             } else {
@@ -443,13 +489,26 @@ impl Core {
         }
     }
 
+    /// How long stages took that ended well.
+    fn learn(&mut self, before: Option<&State>, events: &[Decided]) {
+        let Some(before) = before else { return };
+        for event in events {
+            let Fact::StageCompleted { stage, .. } = &event.fact else { continue };
+            let index = before.pipeline.stages.iter().position(|one| one.name == *stage);
+            if let Some(began) = index.and_then(|index| before.stages.get(index)?.started_at) {
+                self.experience.note(&before.pipeline.name, stage, event.show.timestamp.since(began));
+            }
+        }
+    }
+
     fn end_lease(&mut self, generation: &GenerationId, after: &State, events: &[Decided]) {
         let Some(clock) = self.leases.remove(generation) else { return };
+        self.left(generation, &clock.tenant, &clock.owner);
         // A worker that was lost has nothing in memory worth waiting for.
         if !clock.ending
-            && let Some(stage) = after.pipeline.stages.get(after.stage)
+            && let Some(pool) = after.pool_here().cloned()
+            && !after.is_terminal()
         {
-            let pool = stage.pool.clone();
             self.remember_holder(generation, &pool, &clock.worker);
         }
         let Some(session) = clock.session else { return };
@@ -480,6 +539,7 @@ impl Core {
         if clock.pool != *pool || std::mem::replace(&mut clock.slot_released, true) {
             return;
         }
+        clock.released_at = Some(self.now);
         if let Some(session) = clock.session {
             self.free_slot(session, pool);
             self.kick(pool);
@@ -500,7 +560,7 @@ fn predicted_ms(state: &State, holder: &Holder) -> i64 {
 
 fn released_pool(event: &Decided) -> Option<PoolName> {
     match &event.fact {
-        engine::Fact::Released { pool } => Some(pool.clone()),
+        Fact::Released { pool } => Some(pool.clone()),
         _ => None,
     }
 }

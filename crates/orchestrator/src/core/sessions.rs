@@ -41,7 +41,7 @@ pub(super) struct Session {
     pub(super) busy: BTreeMap<PoolName, u32>,
     /// Offers it may get before its next heartbeat.
     pub(super) tokens: u32,
-    heard_at: Timestamp,
+    pub(super) heard_at: Timestamp,
     draining: bool,
     handles: HashMap<Handle, GenerationId>,
     next_handle: Handle,
@@ -86,6 +86,10 @@ impl Session {
         slots.saturating_sub(self.busy.get(pool).copied().unwrap_or(0)) as usize
     }
 
+    pub(super) fn has_pool(&self, pool: &PoolName) -> bool {
+        self.pools.contains_key(pool)
+    }
+
     pub(super) fn serves(&self, pool: &PoolName) -> bool {
         !self.draining && self.pools.contains_key(pool)
     }
@@ -103,6 +107,20 @@ impl Session {
 
     pub(super) fn generation_of(&self, handle: Handle) -> Option<&GenerationId> {
         self.handles.get(&handle)
+    }
+
+    /// What it holds.
+    pub(super) fn held(&self) -> Vec<GenerationId> {
+        let mut held: Vec<_> = self.handles.values().cloned().collect();
+        // No order of a map shows.
+        held.sort();
+        held
+    }
+
+    /// Slots of `pool` of one that is there.
+    pub(super) fn slots(&self, pool: &PoolName, now: Timestamp) -> u32 {
+        let silent = now.since(self.heard_at) > limits::CAPACITY_WINDOW_MS;
+        if self.draining || silent { 0 } else { self.pools.get(pool).copied().unwrap_or(0) }
     }
 
     pub(super) fn drop_handle(&mut self, generation: &GenerationId) {
@@ -138,7 +156,11 @@ impl Core {
     pub(super) fn closed(&mut self, session: SessionId) {
         self.drop_offers_of(session);
         let Some(gone) = self.sessions.remove(&session) else { return };
-        self.session_left_its_leases(session);
+        self.session_left_its_leases(session, &gone);
+        // Nobody may be left who serves its pools.
+        for pool in gone.pools.keys() {
+            self.kick(pool);
+        }
         if let Some(hello) = gone.hello {
             tracing::info!(worker = %hello.worker, "worker disconnected");
         }
@@ -158,13 +180,12 @@ impl Core {
             self.close(session, close::POLICY, "no hello");
             return;
         }
-        self.heard(session);
         match message::address(message) {
             Ok(addressed) => {
                 let then = Then::Ack { session, event_id: addressed.event_id.clone(), bearer };
                 let command = engine::Command { id: addressed.event_id, action: addressed.action };
                 self.before_edge(&addressed.generation, &command.action);
-                self.put(&addressed.generation, Task::Decide { command, claim: None }, then);
+                self.put(&addressed.generation, Task::Decide { command, birth: None }, then);
             }
             Err(Unaddressed::NoSuchLease(event_id)) => {
                 let problem =
@@ -303,9 +324,9 @@ impl Core {
             .iter()
             .filter_map(|(id, session)| {
                 let hello = session.hello.clone()?;
-                let mut generations: Vec<_> =
-                    self.leases.iter().filter(|(_, c)| c.session == Some(*id)).map(|(g, _)| g.clone()).collect();
-                generations.sort();
+                let held = session.held();
+                let holds = |one: &GenerationId| self.leases.get(one).is_some_and(|c| c.session == Some(*id));
+                let generations = held.into_iter().filter(holds).collect();
                 Some(WorkerView {
                     worker: hello.worker,
                     instance: hello.instance,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use protocol::{GenerationId, OfferId, PoolName, Timestamp};
+use protocol::{BreakerName, GenerationId, OfferId, PoolName, Timestamp};
 
 use super::{Core, SessionId};
 
@@ -26,6 +26,10 @@ pub(super) enum Timer {
     Interest(GenerationId),
     /// Positions in a pool's queue.
     Survey(PoolName),
+    /// A generation that may have taken or waited too long.
+    Expiry(GenerationId),
+    /// A breaker that lets a probe through.
+    Breaker(BreakerName),
 }
 
 /// One time per thing; the earlier one wins.
@@ -74,6 +78,8 @@ impl Core {
                 Timer::Hello(session) => self.hello_timed_out(session),
                 Timer::Interest(generation) => self.check_interest(&generation),
                 Timer::Survey(pool) => self.survey(&pool),
+                Timer::Expiry(generation) => self.check_expiry(&generation),
+                Timer::Breaker(breaker) => self.check_breaker(&breaker),
             }
         }
     }

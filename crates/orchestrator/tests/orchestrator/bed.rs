@@ -95,6 +95,7 @@ impl Bed {
                 shown.publish(Signal::Events(events.iter().map(|stored| stored.event.clone()).collect()));
             }),
             readers: 2,
+            weights: std::collections::HashMap::new(),
         })
         .unwrap();
         let store = Arc::new(store);
@@ -113,7 +114,10 @@ impl Bed {
                 seed ^ (seed >> 29)
             }),
             pipelines,
-            unfinished_per_owner_max: 100,
+            bounds: rushes_orchestrator::Bounds {
+                standard: rushes_orchestrator::Bound { per_owner_max: 100, per_tenant_max: 1_000 },
+                ..Default::default()
+            },
             tracker: tracker.clone(),
             stop: stop.clone(),
         })

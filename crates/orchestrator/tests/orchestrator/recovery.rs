@@ -313,11 +313,8 @@ async fn waiting(durability: Durability) -> (World, SessionId, GenerationId) {
 async fn submitted(world: &mut World, durability: Durability) -> GenerationId {
     let stage = |name: &str| Stage { pool: pool("gpu"), ..Stage::new(name.parse().unwrap()) };
     let pipeline = Arc::new(Pipeline {
-        name: "film".parse().unwrap(),
-        version: 1,
-        stages: vec![stage("draw"), stage("encode")],
-        input_schema: None,
         durability,
+        ..Pipeline::new("film".parse().unwrap(), vec![stage("draw"), stage("encode")])
     });
     let (id, _) = world.submit(&pipeline, "ann").await;
     world.land(1).await;

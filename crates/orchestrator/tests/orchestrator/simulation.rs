@@ -445,10 +445,10 @@ fn pipeline(name: &str, durability: Durability) -> Arc<Pipeline> {
         ..Stage::new(name.parse().unwrap())
     };
     Arc::new(Pipeline {
-        name: name.parse().unwrap(),
-        version: 1,
-        stages: vec![stage("draw", "gpu"), stage("smooth", "gpu"), stage("encode", "cpu")],
-        input_schema: None,
         durability,
+        ..Pipeline::new(
+            name.parse().unwrap(),
+            vec![stage("draw", "gpu"), stage("smooth", "gpu"), stage("encode", "cpu")],
+        )
     })
 }

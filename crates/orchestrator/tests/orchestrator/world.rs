@@ -74,6 +74,7 @@ impl World {
             random: [1; 6],
             on_commit: Arc::new(move |events| hear.lock().extend(events.iter().map(|stored| stored.event.clone()))),
             readers: 1,
+            weights: std::collections::HashMap::new(),
         })
         .unwrap();
         let mut own = Dice(dice.roll());
@@ -90,6 +91,7 @@ impl World {
             leased.push((lease.generation, loaded, latest));
         }
         core.adopt(leased, Timestamp(now));
+        core.adopt_deadlines(store.deadlines().await.unwrap());
         let mut world = Self {
             core,
             store: Arc::new(store),
@@ -131,6 +133,7 @@ impl World {
             match effect {
                 Effect::Commit { flight, change } => self.commits.push_back((flight, *change)),
                 Effect::Unreserve(generation) => self.store.unreserve(&generation).await,
+                Effect::Gate { name, open } => self.store.gate(&name, open).await,
                 Effect::Send { session, outbound: Outbound::Message(message) } => self.deliver(session, *message),
                 Effect::Send { session, outbound: Outbound::Close { .. } } => {
                     self.closed.insert(session);
@@ -212,9 +215,13 @@ impl World {
                 let next = self.store.next_due(&pool, now).await.unwrap();
                 Input::Reserved { pool, asked: count, result: Ok((queued, next)) }
             }
-            Effect::Survey(pool) => {
-                let queue = self.store.queue(&pool, 100).await.unwrap();
-                Input::Surveyed { pool, queue }
+            Effect::Survey { pool, generations } => {
+                let ranks = self.store.ranks(&pool, &generations).await.unwrap();
+                Input::Surveyed { pool, ranks }
+            }
+            Effect::FindWaiting(gate) => {
+                let generations = self.store.waiting_before(&gate.to_string(), 100).await;
+                Input::Waiting { gate, generations }
             }
             other => unreachable!("{other:?} is not a read"),
         };
@@ -327,7 +334,8 @@ impl World {
             kept: Vec::new(),
         };
         let command = CommandId::generate(Timestamp(self.now), random);
-        let ticket = self.ask(&generation, Ask::Submit { submit: Box::new(submit), command, claim: None }).await;
+        let ticket =
+            self.ask(&generation, Ask::Submit { submit: Box::new(submit), command, claim: None, redrives: None }).await;
         (generation, ticket)
     }
 

@@ -2,6 +2,7 @@
 
 use rushes_protocol::{
     Event, Hint, Pipeline,
+    dead::{DeadLetter, DeadLetterGroups, DeadLetterPage, Purged, Redrive, RedriveMany, RedrivenMany},
     error::ErrorBody,
     http::{
         Accepted, EventPage, GenerationPage, Patch, Report, Reported, Snapshot, Submission, TokenAnswer, TokenRequest,
@@ -51,6 +52,13 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("in-flight", of::<InFlight>()),
         ("pool", of::<PoolView>()),
         ("pool-list", of::<PoolList>()),
+        ("dead-letter", of::<DeadLetter>()),
+        ("dead-letter-page", of::<DeadLetterPage>()),
+        ("dead-letter-groups", of::<DeadLetterGroups>()),
+        ("redrive", of::<Redrive>()),
+        ("redrive-many", of::<RedriveMany>()),
+        ("redriven-many", of::<RedrivenMany>()),
+        ("purged", of::<Purged>()),
     ]
 }
 

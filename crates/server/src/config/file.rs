@@ -8,6 +8,7 @@ use toml::{Spanned, de::DeTable, de::DeValue};
 use super::{
     nearest, pipeline,
     setting::{SETTINGS, Setting, find},
+    tenant::{self, Tenant},
     webhook::{self, Webhook},
 };
 
@@ -24,8 +25,10 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Contents {
     pub(super) entries: Vec<Entry>,
-    pub(super) pipelines: Vec<Pipeline>,
     pub(super) webhooks: Vec<Webhook>,
+    /// With the line each begins at.
+    pub(super) pipelines: Vec<(usize, Pipeline)>,
+    pub(super) tenants: Vec<(usize, Tenant)>,
     /// With the line of each.
     pub(super) problems: Vec<(usize, String)>,
 }
@@ -35,6 +38,25 @@ pub(super) fn read(path: &Path, text: &str) -> Contents {
     let mut reader = Reader { path, text, contents: Contents::default() };
     match DeTable::parse(text) {
         Ok(table) => reader.table("", table.get_ref()),
+        Err(error) => reader.problem(error.span(), error.message()),
+    }
+    reader.contents
+}
+
+/// Reads `text` of a folder of pipelines: `[[pipeline]]` tables and nothing else.
+pub(super) fn read_pipelines(path: &Path, text: &str) -> Contents {
+    let mut reader = Reader { path, text, contents: Contents::default() };
+    match DeTable::parse(text) {
+        Ok(table) => {
+            for (name, value) in table.get_ref() {
+                if name.get_ref() == "pipeline" {
+                    reader.pipelines(value);
+                } else {
+                    let problem = format!("`{}` stands in a file of pipelines: move it to rushes.toml", name.get_ref());
+                    reader.problem(Some(name.span()), &problem);
+                }
+            }
+        }
         Err(error) => reader.problem(error.span(), error.message()),
     }
     reader.contents
@@ -55,6 +77,8 @@ impl Reader<'_> {
                 self.pipelines(value);
             } else if key == "webhook" {
                 self.webhooks(value);
+            } else if key == "tenant" {
+                self.tenants(value);
             } else if let (Some(setting), Some(text)) = (find(&key), scalar(value.get_ref())) {
                 let line = self.line(&value.span());
                 self.contents.entries.push(Entry { setting, text, line });
@@ -75,8 +99,28 @@ impl Reader<'_> {
             return;
         };
         for table in tables {
+            let line = self.line(&table.span());
             match pipeline::read(table.clone()) {
-                Ok(pipeline) => self.contents.pipelines.push(pipeline),
+                Ok(pipeline) => self.contents.pipelines.push((line, pipeline)),
+                Err((span, problem)) => self.problem(Some(span.unwrap_or_else(|| table.span())), &problem),
+            }
+        }
+    }
+
+    fn tenants(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(tables) = value.get_ref() else {
+            self.problem(Some(value.span()), "write tenants as [[tenant]] tables");
+            return;
+        };
+        for table in tables {
+            match tenant::read(table.clone()) {
+                Ok(one) if self.contents.tenants.iter().any(|(_, other)| other.name == one.name) => {
+                    self.problem(Some(table.span()), &format!("tenant {} stands twice: keep one", one.name));
+                }
+                Ok(one) => {
+                    let line = self.line(&table.span());
+                    self.contents.tenants.push((line, one));
+                }
                 Err((span, problem)) => self.problem(Some(span.unwrap_or_else(|| table.span())), &problem),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Loaded, Mode, SETTINGS, Source, pipeline, setting::Setting, webhook};
+use super::{Config, Loaded, Mode, SETTINGS, Source, pipeline, setting::Setting, tenant, webhook};
 
 impl Loaded {
     /// The effective configuration as TOML, with where each value came from. Secrets are hidden.
@@ -28,6 +28,9 @@ impl Loaded {
         }
         for webhook in &self.config.webhooks {
             let _ = write!(page, "\n# [[webhook]] {} of tenant {}: {}\n", webhook.name, webhook.tenant, webhook.url);
+        }
+        for tenant in &self.config.tenants {
+            let _ = write!(page, "\n# [[tenant]] {}: weight {}\n", tenant.name, tenant.weight);
         }
         page
     }
@@ -81,10 +84,14 @@ pub fn reference_page() -> String {
     }
     let _ = write!(
         page,
-        "\n## `[[pipeline]]`\n\nPipelines beside the built-in `video` and `external`, only in the file. A stage has a `name` and may \
-         have `pool` (default `gpu`), `weight` (1), `message`, `timeout` (`30m`), `stall` (`2m`), `retries` (3), `keep` \
-         (false) and `expected` (`10s`). A version, once used, is never changed: raise `version`.\n\n```toml\n{}```\n",
-        pipeline::EXAMPLE
+        "\n## `[[pipeline]]`\n\nPipelines beside the built-in `video` and `external`, only in the file or in files of the \
+         folder `pipelines`. A stage has a `name` and may have `pool` (default `gpu`), `weight` (1), `message`, `timeout` \
+         (`30m`), `stall` (`2m`), `retries` (3), `backoff` (`200ms`, doubling) and `backoff_max` (`1m`), `breaker` (what it \
+         leans on; its pool), `bigger_pool` (where it is tried again when it ran out of memory), `keep` (false) and \
+         `expected` (`10s`). A version, once used, is never changed: raise `version`.\n\n```toml\n{}```\n\n\
+         ## `[[tenant]]`\n\nWhat one tenant may use, where it is not as `[limits]` says.\n\n```toml\n{}```\n",
+        pipeline::EXAMPLE,
+        tenant::EXAMPLE
     );
     let _ = write!(
         page,

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use protocol::{Durability, Pipeline, PipelineName, PoolName, Stage, StageName};
+use protocol::{BackendName, Durability, Pipeline, PipelineName, PoolName, Stage, StageName};
 use serde::{Deserialize, Deserializer, de::Error as _, de::IntoDeserializer as _};
 use toml::{Spanned, de::DeValue};
 
@@ -18,6 +18,9 @@ struct Table {
     #[serde(default)]
     durability: Durability,
     stages: Vec<Step>,
+    on_failed: Option<Step>,
+    timeout: Option<Span>,
+    queue_timeout: Option<Span>,
     /// JSON Schema of `input`, written in TOML.
     input_schema: Option<serde_json::Value>,
 }
@@ -32,6 +35,10 @@ struct Step {
     timeout: Option<Span>,
     stall: Option<Span>,
     retries: Option<u32>,
+    backoff: Option<Span>,
+    backoff_max: Option<Span>,
+    breaker: Option<BackendName>,
+    bigger_pool: Option<PoolName>,
     #[serde(default)]
     keep: bool,
     expected: Option<Span>,
@@ -59,22 +66,28 @@ version = 1
 durability = "strict"             # as the option of that name
 stages = [
     { name = "prompt_analysis", pool = "cpu", weight = 5 },
-    { name = "generating_frames", pool = "gpu", weight = 80, timeout = "30m", stall = "2m", retries = 3, keep = true },
+    { name = "generating_frames", pool = "gpu", weight = 80, timeout = "30m", stall = "2m", retries = 3, keep = true, backoff = "200ms", backoff_max = "1m", breaker = "model-server", bigger_pool = "gpu-80gb" },
     { name = "encoding", pool = "cpu", weight = 15, message = "Encoding final video...", expected = "8s" },
 ]
+on_failed = { name = "clean_up", pool = "cpu", timeout = "1m" }   # before the end, when it failed or was cancelled
+timeout = "2h"                    # of the whole, from its submission
+queue_timeout = "30m"             # of one wait
 input_schema = { type = "object", required = ["prompt"] }
 "#;
 
-/// Reads one table.
+/// Reads one table, without comparing it with others.
 pub(super) fn read(table: Spanned<DeValue<'_>>) -> Result<Pipeline, (Option<Range<usize>>, String)> {
     let table = Table::deserialize(table.into_deserializer())
         .map_err(|error| (error.span(), format!("pipeline: {}", error.message())))?;
+    let wrong = |problem| (None, problem);
     let pipeline = Pipeline {
-        name: table.name,
         version: table.version,
-        stages: table.stages.into_iter().map(Step::stage).collect(),
+        on_failed: table.on_failed.map(Step::stage).transpose().map_err(wrong)?.map(Box::new),
+        timeout_ms: table.timeout.map(|span| span.0),
+        queue_timeout_ms: table.queue_timeout.map(|span| span.0),
         input_schema: table.input_schema,
         durability: table.durability,
+        ..Pipeline::new(table.name, table.stages.into_iter().map(Step::stage).collect::<Result<_, _>>().map_err(wrong)?)
     };
     if pipeline.is_external() {
         return Err((None, "pipeline `external` is built in; give this one another name".to_owned()));
@@ -84,18 +97,27 @@ pub(super) fn read(table: Spanned<DeValue<'_>>) -> Result<Pipeline, (Option<Rang
 }
 
 impl Step {
-    fn stage(self) -> Stage {
+    fn stage(self) -> Result<Stage, String> {
         let standard = Stage::new(self.name);
-        Stage {
+        if let (Some(timeout), Some(stall)) = (&self.timeout, &self.stall)
+            && stall.0 > timeout.0
+        {
+            return Err(format!("stage {}: stall is longer than timeout and would never be reached", standard.name));
+        }
+        Ok(Stage {
             pool: self.pool.unwrap_or(standard.pool),
             weight: self.weight.unwrap_or(standard.weight),
             message: self.message,
             timeout_ms: self.timeout.map_or(standard.timeout_ms, |span| span.0),
             stall_ms: self.stall.map_or(standard.stall_ms, |span| span.0),
             retries: self.retries.unwrap_or(standard.retries),
+            backoff_ms: self.backoff.map_or(standard.backoff_ms, |span| span.0),
+            backoff_max_ms: self.backoff_max.map_or(standard.backoff_max_ms, |span| span.0),
+            breaker: self.breaker,
+            bigger_pool: self.bigger_pool,
             keep: self.keep,
             expected_ms: self.expected.map_or(standard.expected_ms, |span| span.0),
             name: standard.name,
-        }
+        })
     }
 }

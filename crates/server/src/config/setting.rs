@@ -190,6 +190,19 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(quoted(durability_word(config.durability))),
     },
     Setting {
+        key: "pipelines",
+        takes: "a folder",
+        doc: "Its files `*.toml` hold further `[[pipeline]]` tables, and nothing else.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.pipelines_folder = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.pipelines_folder.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Setting {
         key: "worker_pipelines",
         takes: "true or false",
         doc: "May workers register pipelines of their own? `demo` allows it.",
@@ -317,6 +330,45 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(config.limits.unfinished_per_owner.to_string()),
     },
     Setting {
+        key: "limits.unfinished_per_tenant",
+        takes: "from 1 to 10000000",
+        doc: "Unfinished generations of one tenant; one more answers 429 `queue_full`.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.unfinished_per_tenant = number_within(text, 1, 10_000_000)?;
+            Ok(())
+        },
+        show: |config| Some(config.limits.unfinished_per_tenant.to_string()),
+    },
+    Setting {
+        key: "limits.running_per_owner",
+        takes: "from 1 to 100000, or off",
+        doc: "Runs of one owner under way at once; what is more waits in the queue.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.running_per_owner = number_or_off(text, 100_000)?;
+            Ok(())
+        },
+        show: |config| Some(number_word(config.limits.running_per_owner)),
+    },
+    Setting {
+        key: "limits.running_per_tenant",
+        takes: "from 1 to 100000, or off",
+        doc: "Runs of one tenant under way at once; what is more waits in the queue.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.running_per_tenant = number_or_off(text, 100_000)?;
+            Ok(())
+        },
+        show: |config| Some(number_word(config.limits.running_per_tenant)),
+    },
+    Setting {
         key: "limits.artifact_bytes",
         takes: "from 1KiB to 4GiB",
         doc: "Largest artifact or upload; a larger one answers 413 `too_large`.",
@@ -368,7 +420,45 @@ pub const SETTINGS: &[Setting] = &[
         },
         show: |config| Some(quoted_list(&config.webhooks_allow)),
     },
+    Setting {
+        key: "breaker.failures",
+        takes: "from 1 to 1000, or off",
+        doc: "So many failed tries of a stage in a row, on one backend, open its breaker: nothing that needs it starts.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.breaker.failures = number_or_off(text, 1_000)?;
+            Ok(())
+        },
+        show: |config| Some(number_word(config.breaker.failures)),
+    },
+    Setting {
+        key: "breaker.open",
+        takes: "from 100ms to 1h",
+        doc: "An open breaker lets one run through after so long, to see whether the backend is well again.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.breaker.open = duration_within(text, SECOND / 10, HOUR)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&shown(config.breaker.open))),
+    },
 ];
+
+/// A number from 1 on, or no bound.
+fn number_or_off(text: &str, most: usize) -> Result<Option<usize>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    number_within(text, 1, most).map(Some).map_err(|rule| format!("{rule}, or off"))
+}
+
+fn number_word(number: Option<usize>) -> String {
+    number.map_or_else(|| quoted("off"), |number| number.to_string())
+}
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("write a path".to_owned()) } else { Ok(PathBuf::from(text)) }

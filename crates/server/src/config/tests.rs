@@ -100,6 +100,11 @@ fn a_pipeline_is_read_with_its_durations() {
     assert_eq!(pipeline.name.as_str(), "portrait");
     assert_eq!(pipeline.stages[1].timeout_ms, 1_800_000);
     assert_eq!(pipeline.stages[1].retries, 3);
+    assert_eq!((pipeline.stages[1].backoff_ms, pipeline.stages[1].backoff_max_ms), (200, 60_000));
+    assert_eq!(pipeline.stages[1].breaker_name().as_str(), "generating_frames:model-server");
+    assert_eq!(pipeline.stages[1].bigger_pool.as_ref().unwrap().as_str(), "gpu-80gb");
+    assert_eq!(pipeline.on_failed.as_ref().unwrap().timeout_ms, 60_000);
+    assert_eq!((pipeline.timeout_ms, pipeline.queue_timeout_ms), (Some(7_200_000), Some(1_800_000)));
     assert_eq!(pipeline.stages[2].expected_ms, 8_000);
     assert_eq!(pipeline.input_schema, Some(serde_json::json!({"type": "object", "required": ["prompt"]})));
 }
@@ -115,6 +120,56 @@ fn a_mistake_in_a_pipeline_names_its_line() {
     assert!(problems[1].starts_with("rushes.toml:12: pipeline: write a number and a unit"), "{problems:?}");
     assert!(problems[2].starts_with("rushes.toml:13: pipeline d has no stages"), "{problems:?}");
     assert!(problems[3].starts_with("rushes.toml:16: pipeline `external` is built in"), "{problems:?}");
+}
+
+#[test]
+fn definitions_that_contradict_each_other_or_themselves_name_their_lines() {
+    let file = "[[pipeline]]\nname = \"a\"\nstages = [{ name = \"s\" }]\n[[pipeline]]\nname = \"a\"\nstages = [{ name = \"t\" }]\n\
+                [[pipeline]]\nname = \"video\"\nstages = [{ name = \"s\" }]\n\
+                [[pipeline]]\nname = \"b\"\nstages = [{ name = \"s\" }]\ninput_schema = { type = \"nonsense\" }\n\
+                [[pipeline]]\nname = \"c\"\nstages = [{ name = \"s\", timeout = \"1s\", stall = \"2s\" }]\n";
+    let problems = problems(file);
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    assert!(
+        problems[0].starts_with("rushes.toml:4: pipeline a version 1 is defined by rushes.toml:1"),
+        "{problems:#?}"
+    );
+    assert!(problems[1].starts_with("rushes.toml:7: pipeline video version 1 is defined by the program"));
+    assert!(problems[2].starts_with("rushes.toml:10: inputSchema of pipeline b"), "{problems:#?}");
+    assert!(problems[3].starts_with("rushes.toml:14: stage s: stall is longer than timeout"), "{problems:#?}");
+}
+
+#[test]
+fn several_pipelines_and_versions_come_from_files_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("a.toml", "[[pipeline]]\nname = \"a\"\nstages = [{ name = \"s\" }]\n");
+    write("b.toml", "[[pipeline]]\nname = \"a\"\nversion = 2\nstages = [{ name = \"s\", pool = \"cpu\" }]\n");
+    write("notes.txt", "not a pipeline");
+    let flags = [("pipelines", folder.path().to_str().unwrap())];
+    let loaded = read("", &[], &flags).unwrap().with_folder().unwrap();
+    let named: Vec<_> = loaded.config.pipelines.iter().map(|one| format!("{}@{}", one.name, one.version)).collect();
+    assert_eq!(named, ["a@1", "a@2"]);
+    write("c.toml", "listen = \"x\"\n[[pipeline]]\nname = \"a\"\nstages = [{ name = \"t\" }]\n");
+    let problems = read("", &[], &flags).unwrap().with_folder().unwrap_err().problems;
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].contains("c.toml:1: `listen` stands in a file of pipelines"), "{problems:#?}");
+    assert!(problems[1].contains("c.toml:2: pipeline a version 1 is defined by"), "{problems:#?}");
+}
+
+#[test]
+fn tenants_have_weights_and_bounds() {
+    let loaded = read(tenant::EXAMPLE, &[], &[]).unwrap();
+    let [tenant] = loaded.config.tenants.as_slice() else { panic!("{:?}", loaded.config.tenants) };
+    assert_eq!((tenant.weight, tenant.running, tenant.unfinished), (3, Some(8), Some(5_000)));
+    let file = "[[tenant]]\nname = \"a\"\nweight = 0\n[[tenant]]\nname = \"b\"\nrunning = 0\n[[tenant]]\nname = \"c\"\nshare = 1\n\
+                [[tenant]]\nname = \"d\"\n[[tenant]]\nname = \"d\"\n";
+    let problems = problems(file);
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    assert!(problems[0].starts_with("rushes.toml:1: tenant a: weight 0 is not from 1 to 100"), "{problems:#?}");
+    assert!(problems[1].starts_with("rushes.toml:4: tenant b: a bound of 0"), "{problems:#?}");
+    assert!(problems[2].starts_with("rushes.toml:9: tenant: unknown field `share`"), "{problems:#?}");
+    assert!(problems[3].starts_with("rushes.toml:12: tenant d stands twice"), "{problems:#?}");
 }
 
 #[test]

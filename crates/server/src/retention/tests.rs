@@ -44,6 +44,7 @@ impl Bed {
             random: [1; 6],
             on_commit: Arc::new(|_| {}),
             readers: 1,
+            weights: std::collections::HashMap::new(),
         };
         let (deleted, bus) = (Arc::new(Deleted::default()), Local::default());
         bus.listen(Arc::clone(&deleted) as Arc<dyn Listener>);
@@ -95,6 +96,7 @@ impl Bed {
             updated_at: Timestamp(BORN),
             queue: None,
             lease: None,
+            due_at: None,
         };
         let change = Change {
             generation: generation.clone(),
@@ -104,6 +106,9 @@ impl Bed {
             row: Some(row),
             claim: None,
             charge: None,
+            shares: None,
+            letter: None,
+            redrives: None,
             durability: Durability::Relaxed,
         };
         self.sweeper.store.commit(vec![change]).await.pop().unwrap().unwrap();

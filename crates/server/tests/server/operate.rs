@@ -208,7 +208,11 @@ async fn what_the_specification_describes_is_what_is_answered() {
     let bed = Bed::start().await;
     let document = bed.get("/openapi.json", "").await.json();
     for (path, operations) in document["paths"].as_object().unwrap() {
-        let sent = path.replace("{id}", "gen_x").replace("{name}", "film.mp4").replace("{file}", "upl_x");
+        let sent = path
+            .replace("{id}", "gen_x")
+            .replace("breakers/{name}", "breakers/s:b")
+            .replace("{name}", "film.mp4")
+            .replace("{file}", "upl_x");
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let answer = bed.send(method.clone(), &sent, "").await;
             let described = operations.get(method.as_str().to_lowercase()).is_some();
@@ -223,7 +227,11 @@ async fn a_browser_may_ask_first_on_every_route() {
     let bed = Bed::with(&[("allowed_origins", "https://app.example")]).await;
     let document = bed.get("/openapi.json", "").await.json();
     for path in document["paths"].as_object().unwrap().keys() {
-        let sent = path.replace("{id}", "gen_x").replace("{name}", "film.mp4").replace("{file}", "upl_x");
+        let sent = path
+            .replace("{id}", "gen_x")
+            .replace("breakers/{name}", "breakers/s:b")
+            .replace("{name}", "film.mp4")
+            .replace("{file}", "upl_x");
         let preflight = async |origin: &str| {
             let request = bed.request(Method::OPTIONS, &sent, "").header("origin", origin);
             request.header("access-control-request-method", "GET").send().await.unwrap()
@@ -242,4 +250,31 @@ async fn a_server_says_whether_it_lives_and_whether_it_is_ready() {
     assert_eq!(bed.get("/readyz", "").await.text(), "ready\n");
     let health: Value = bed.get("/health", "").await.json();
     assert_eq!(health["status"], "healthy");
+}
+
+#[tokio::test]
+async fn what_holds_runs_back_is_the_reason_before_any_want_of_workers() {
+    let bed = Bed::with(&[("limits.running_per_tenant", "1")]).await;
+    let (ada, op) = (bed.user("ada"), bed.token("op", "default", Role::Operator));
+    let (first, second) = (bed.submit(&ada).await, bed.submit(&ada).await);
+    let place = async |id: &str| bed.get(&format!("/v1/queue/{id}"), &op).await.json();
+    let mut worker = bed.worker("w1").await;
+    let mut other = bed.worker("w2").await;
+    tokio::select! {
+        _ = worker.take() => {}
+        _ = other.take() => {}
+    }
+    let running = place(&first).await;
+    assert_eq!(running["reason"], "running", "{running}");
+    let limited = place(&second).await;
+    assert_eq!((&limited["reason"], &limited["freeSlots"]), (&json!("tenant_limit"), &json!(1)), "{limited}");
+    let paused = bed.post("/v1/pipelines/video/pause", &op, "").await;
+    assert!(paused.status < 300, "{}", paused.text());
+    while place(&second).await["reason"] != "paused" {}
+    let paused = place(&second).await;
+    assert_eq!(
+        (&paused["pipeline"], &paused["why"]),
+        (&json!("video"), &json!("pipeline video is paused")),
+        "{paused}"
+    );
 }

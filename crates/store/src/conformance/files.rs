@@ -6,7 +6,7 @@ use super::{
     commits::commit,
     sample::{change, claim, create, generation, id, row},
 };
-use crate::{Artifact, Change, Committed, Store, StoreError, Swept, Upload};
+use crate::{Artifact, Change, CommitError, Committed, Shares, Store, StoreError, Swept, Upload};
 
 fn artifact(name: &str, blob: &str) -> Artifact {
     Artifact { name: id(name), size: 5_000_000_000, sha256: blob.into(), at: Timestamp(7) }
@@ -169,4 +169,24 @@ pub(super) async fn old_uploads_go_unless_unfinished_work_names_them(store: &dyn
         assert_eq!(store.upload(&id(file)).await.expect("a read").is_some(), there, "{file}");
     }
     assert_eq!(sweep(store, None, None).await.blobs, ["c", "d"], "the twin's blob has another name still");
+}
+
+pub(super) async fn a_new_generation_shares_files_with_an_old_one(store: &dyn Store) {
+    let a = ended(store, "a", 10).await;
+    put(store, &a, "frames.tar", "blob").await;
+    let shares = Shares { from: a.clone(), names: vec![id("frames.tar")] };
+    let b = generation("b");
+    let lacking = Shares { names: vec![id("frames.tar"), id("gone.png")], ..shares.clone() };
+    let refused = commit(store, Change { shares: Some(lacking), ..create(&b, row("t", State::Queued)) }).await;
+    assert_eq!(refused, Err(CommitError::Gone { name: id("gone.png") }));
+    assert_eq!(store.get(&b).await, Ok(None));
+    let made = Change { shares: Some(shares), ..create(&b, row("t", State::Queued)) };
+    assert!(commit(store, made).await.is_ok());
+    let shared = store.artifacts(&b).await.expect("a read");
+    assert_eq!(
+        shared.iter().map(|one| (one.name.as_str(), one.sha256.as_str())).collect::<Vec<_>>(),
+        [("frames.tar", "blob")]
+    );
+    assert_eq!(store.delete(&a).await, Ok(Some(Vec::new())), "the blob is named by the other");
+    assert_eq!(sweep(store, None, None).await.blobs, Vec::<String>::new());
 }

@@ -2,8 +2,8 @@
 
 use protocol::{GenerationId, Sequence, State};
 
-use super::sample::{create, generation, id, row};
-use crate::{Change, Filter, ListPage, Store};
+use super::sample::{change, create, generation, id, row};
+use crate::{Change, Filter, ListPage, Row, Store};
 
 pub(super) async fn an_unknown_generation_is_nowhere(store: &dyn Store) {
     let nobody = generation("nobody");
@@ -73,4 +73,22 @@ pub(super) async fn filters_choose_what_is_listed_and_counted(store: &dyn Store)
         assert_eq!(store.count(&filter, 10).await, Ok(expected.len()), "{filter:?}");
         assert_eq!(store.count(&filter, 1).await, Ok(expected.len().min(1)), "{filter:?}");
     }
+}
+
+pub(super) async fn the_unfinished_are_counted_by_tenant_and_owner(store: &dyn Store) {
+    let of = |owner: &str, state| Row { owner: id(owner), ..row("t", state) };
+    let counts = async || {
+        let (tenant, ada) = (id("t"), id("ada"));
+        let counts = (store.unfinished(&tenant, None).await, store.unfinished(&tenant, Some(&ada)).await);
+        (counts.0.expect("a read"), counts.1.expect("a read"))
+    };
+    let made = [("a", of("ada", State::Queued)), ("b", of("ada", State::Running)), ("c", of("bob", State::Queued))];
+    let made = made.into_iter().chain([("d", of("ada", State::Failed))]).map(|(n, row)| create(&generation(n), row));
+    assert!(store.commit(made.collect()).await.iter().all(Result::is_ok));
+    assert_eq!(counts().await, (3, 2));
+    let end =
+        |n: u64| Change { row: Some(of("ada", State::Complete)), ..change(&generation("a"), &format!("e{n}"), n, 1) };
+    assert!(store.commit(vec![end(1), end(2)]).await.iter().all(Result::is_ok));
+    assert_eq!(counts().await, (2, 1), "an end counts once");
+    assert_eq!(store.unfinished(&id("nobody"), None).await, Ok(0));
 }

@@ -165,3 +165,48 @@ pub(super) async fn leases_are_listed_while_they_last(store: &dyn Store) {
     assert!(store.commit(vec![ended]).await[0].is_ok());
     assert_eq!(store.leased().await, Ok(Vec::new()));
 }
+
+pub(super) async fn what_stands_before_a_closed_gate_is_in_no_lane(store: &dyn Store) {
+    let gated = |order, gate: &str| QueueEntry { gates: vec![gate.to_owned(), "all".to_owned()], ..entry(order, 100) };
+    submit(store, "a", "t", gated(1, "left")).await;
+    submit(store, "b", "t", gated(2, "right")).await;
+    store.gate("left", false).await;
+    assert_eq!(queue(store).await, generations(&["b", "a"]), "what is held stands behind");
+    assert_eq!(store.waiting_before("left", 9).await, generations(&["a"]));
+    assert_eq!(store.waiting_before("all", 1).await, generations(&["a"]), "the first in order");
+    assert_eq!(reserve(store, 5, NOW).await, generations(&["b"]));
+    assert_eq!(store.depth().await, Ok(vec![(pool(), 2, Timestamp(1_000))]), "and waits all the same");
+    store.gate("left", true).await;
+    assert_eq!(reserve(store, 5, NOW).await, generations(&["a"]));
+    store.gate("all", false).await;
+    store.unreserve(&generation("a")).await;
+    assert_eq!(reserve(store, 5, NOW).await, []);
+    let loaded = store.load(&generation("a")).await.expect("a read").expect("it is there");
+    assert_eq!(loaded.row.queue, Some(gated(1, "left")));
+}
+
+pub(super) async fn a_rank_is_what_the_queue_shows(store: &dyn Store) {
+    for n in 0..4 {
+        submit(store, &format!("a{n}"), "a", entry(n, 1_000)).await;
+        submit(store, &format!("b{n}"), "b", entry(10 + n, 3_000)).await;
+    }
+    submit(store, "later", "a", QueueEntry { not_before: Timestamp(1 << 50), ..entry(0, 1) }).await;
+    let all = queue(store).await;
+    let ranks = store.ranks(&pool(), &all).await.expect("a read");
+    let places: Vec<_> = ranks.iter().map(|(generation, rank)| (generation.clone(), rank.before)).collect();
+    assert_eq!(places, all[..8].iter().cloned().zip(0..).collect::<Vec<_>>(), "what is not due has no place");
+    assert_eq!(ranks[7].1.before_ms, 4 * 1_000 + 3 * 3_000);
+    assert_eq!(store.ranks(&id("other"), &all).await, Ok(Vec::new()));
+}
+
+pub(super) async fn deadlines_are_listed_until_the_end(store: &dyn Store) {
+    let due = |at| Row { due_at: Some(Timestamp(at)), ..waiting("t", entry(1, 100)) };
+    let made = [("late", 30), ("soon", 20)].map(|(name, at)| create(&generation(name), due(at)));
+    assert!(store.commit(made.to_vec()).await.iter().all(Result::is_ok));
+    submit(store, "never", "t", entry(1, 100)).await;
+    let listed = vec![(generation("soon"), Timestamp(20)), (generation("late"), Timestamp(30))];
+    assert_eq!(store.deadlines().await, Ok(listed.clone()));
+    let ended = Change { row: Some(row("t", State::Failed)), ..change(&generation("soon"), "end", 1, 1) };
+    assert!(store.commit(vec![ended]).await[0].is_ok());
+    assert_eq!(store.deadlines().await, Ok(listed[1..].to_vec()));
+}

@@ -62,13 +62,14 @@ pub fn row(tenant: &str, state: State) -> Row {
         updated_at: Timestamp(1_000),
         queue: None,
         lease: None,
+        due_at: None,
     }
 }
 
 /// A place in the queue of [`pool`].
 #[must_use]
 pub fn entry(order: i64, cost_ms: i64) -> QueueEntry {
-    QueueEntry { pool: pool(), order, not_before: Timestamp(0), cost_ms }
+    QueueEntry { pool: pool(), order, not_before: Timestamp(0), cost_ms, gates: Vec::new() }
 }
 
 /// A change of `events` progress events, decided on `expected`, that leaves the columns as they are.
@@ -88,6 +89,9 @@ pub fn change(generation: &GenerationId, command: &str, expected: u64, events: u
         row: None,
         claim: None,
         charge: None,
+        shares: None,
+        letter: None,
+        redrives: None,
         durability: Durability::Strict,
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Collecting changes, answering callers and telling of events is the writer's.
 
-use protocol::{GenerationId, PoolName, Sequence, TenantId, Timestamp, id::uuid_v7};
+use protocol::{GenerationId, PoolName, Sequence, TenantId, Timestamp, UserId, id::uuid_v7};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    lanes, log,
-    row::{encode_body, integer, is_full, sequence, time},
+    files,
+    lanes::{self, Weights},
+    letters, log,
+    row::{encode_body, integer, is_full, sequence, time, write_gates},
 };
 use crate::{Change, Charge, Claim, CommitError, Committed, QueueEntry, Row};
 
@@ -41,6 +43,10 @@ impl Prepared {
 pub(super) enum Effect {
     /// A generation's columns were written: it waits at `entry`, or for nothing.
     Moved { id: i64, generation: GenerationId, tenant: TenantId, created_at: Timestamp, entry: Option<QueueEntry> },
+    /// A generation of theirs is there and has not ended.
+    Began { tenant: TenantId, owner: UserId },
+    /// One of them ended.
+    Ended { tenant: TenantId, owner: UserId },
     /// A lane's clock went on, and maybe the pool's.
     Charged { pool: PoolName, tenant: TenantId, clock: i64, pool_clock: i64 },
 }
@@ -60,9 +66,10 @@ impl Applied {
 /// Applies `changes` in one transaction. `Err` means that nothing of any of them was written.
 pub(super) fn transact<'a>(
     connection: &Connection,
+    weights: &Weights,
     changes: impl Iterator<Item = &'a Prepared>,
 ) -> rusqlite::Result<Vec<Applied>> {
-    let done = attempt(connection, changes);
+    let done = attempt(connection, weights, changes);
     if done.is_err() && !connection.is_autocommit() {
         // Left open, the transaction would swallow the next batch. When even this fails the next BEGIN tells.
         if let Err(error) = run(connection, "ROLLBACK") {
@@ -72,20 +79,24 @@ pub(super) fn transact<'a>(
     done
 }
 
-fn attempt<'a>(connection: &Connection, changes: impl Iterator<Item = &'a Prepared>) -> rusqlite::Result<Vec<Applied>> {
+fn attempt<'a>(
+    connection: &Connection,
+    weights: &Weights,
+    changes: impl Iterator<Item = &'a Prepared>,
+) -> rusqlite::Result<Vec<Applied>> {
     run(connection, "BEGIN IMMEDIATE")?;
     let mut applied = Vec::new();
     for prepared in changes {
-        applied.push(apply_alone(connection, prepared)?);
+        applied.push(apply_alone(connection, weights, prepared)?);
     }
     run(connection, "COMMIT")?;
     Ok(applied)
 }
 
 /// Applies one change so that its failure leaves the others standing. `Err` when the whole transaction is gone.
-fn apply_alone(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Applied> {
+fn apply_alone(connection: &Connection, weights: &Weights, prepared: &Prepared) -> rusqlite::Result<Applied> {
     run(connection, "SAVEPOINT change")?;
-    let applied = match apply(connection, prepared) {
+    let applied = match apply(connection, weights, prepared) {
         Ok(applied) => applied,
         // Out of room or memory SQLite may roll back everything by itself, savepoints included.
         Err(error) if connection.is_autocommit() => return Err(error),
@@ -104,7 +115,7 @@ pub(super) fn refusal(error: &rusqlite::Error) -> CommitError {
 }
 
 /// Repeats first, then claims, then the sequence; all of it before the first write.
-fn apply(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Applied> {
+fn apply(connection: &Connection, weights: &Weights, prepared: &Prepared) -> rusqlite::Result<Applied> {
     let change = &prepared.change;
     let known = find(connection, &change.generation)?;
     if let Some(id) = known
@@ -121,19 +132,32 @@ fn apply(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Appli
     if head != change.expected {
         return Ok(Applied::answered(Err(CommitError::Conflict { head })));
     }
+    if let Some(shares) = &change.shares
+        && let Some(name) = files::missing(connection, shares)?
+    {
+        return Ok(Applied::answered(Err(CommitError::Gone { name })));
+    }
 
     let last = Sequence(head.0 + change.events.len() as u64);
     let mut effects = Vec::new();
     if let Some(charge) = &change.charge {
-        effects.push(settle(connection, known, change.row.as_ref(), charge)?);
+        effects.push(settle(connection, weights, known, change.row.as_ref(), charge)?);
     }
     let id = match (known, &change.row) {
         (Some(id), None) => id,
         (Some(id), Some(row)) => {
+            if row.state.is_terminal() && !has_ended(connection, id)? {
+                effects.push(Effect::Ended { tenant: row.tenant.clone(), owner: row.owner.clone() });
+            }
             update(connection, id, row, last)?;
             id
         }
-        (None, Some(row)) => insert(connection, &change.generation, row, last)?,
+        (None, Some(row)) => {
+            if !row.state.is_terminal() {
+                effects.push(Effect::Began { tenant: row.tenant.clone(), owner: row.owner.clone() });
+            }
+            insert(connection, &change.generation, row, last)?
+        }
         (None, None) => unreachable!("checked when the change was prepared: one that creates brings the columns"),
     };
     if let Some(row) = &change.row {
@@ -151,6 +175,15 @@ fn apply(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<Appli
             .execute(params![claim.scope, claim.key, claim.digest, id])?;
     }
     append(connection, id, head, prepared)?;
+    if let Some(letter) = &change.letter {
+        letters::keep(connection, id, letter)?;
+    }
+    if let Some(redriven) = &change.redrives {
+        letters::redriven(connection, redriven, &change.generation)?;
+    }
+    if let Some(shares) = &change.shares {
+        files::share(connection, id, shares, change.row.as_ref().map_or(Timestamp(0), |row| row.created_at))?;
+    }
     Ok(Applied { answer: Ok(Committed::New { last }), effects })
 }
 
@@ -166,6 +199,12 @@ fn head(connection: &Connection, id: i64) -> rusqlite::Result<Sequence> {
     connection
         .prepare_cached("SELECT sequence FROM event WHERE generation = ?1 ORDER BY sequence DESC LIMIT 1")?
         .query_row([id], |row| sequence(row, 0))
+}
+
+fn has_ended(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT ended_at IS NOT NULL FROM generation WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
 }
 
 fn repeated(connection: &Connection, id: i64, change: &Change) -> rusqlite::Result<Option<Sequence>> {
@@ -212,9 +251,9 @@ fn insert(connection: &Connection, generation: &GenerationId, row: &Row, sequenc
     connection
         .prepare_cached(
             "INSERT INTO generation(owner, tenant, state, pipeline, created_at, updated_at, ended_at,
-                 pool, queue_order, not_before, cost_ms, lease, fence, worker, node, snapshot_sequence, snapshot,
-                 public_id, key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                 pool, queue_order, not_before, cost_ms, gates, lease, fence, worker, node, due_at,
+                 snapshot_sequence, snapshot, public_id, key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
         .execute(rusqlite::params_from_iter(
             values(row, sequence)
@@ -229,17 +268,18 @@ fn update(connection: &Connection, id: i64, row: &Row, sequence: Sequence) -> ru
         .prepare_cached(
             "UPDATE generation SET owner = ?1, tenant = ?2, state = ?3, pipeline = ?4, created_at = ?5,
                  updated_at = ?6, ended_at = ?7, pool = ?8, queue_order = ?9, not_before = ?10, cost_ms = ?11,
-                 lease = ?12, fence = ?13, worker = ?14, node = ?15, snapshot_sequence = ?16, snapshot = ?17
-             WHERE id = ?18",
+                 gates = ?12, lease = ?13, fence = ?14, worker = ?15, node = ?16, due_at = ?17,
+                 snapshot_sequence = ?18, snapshot = ?19
+             WHERE id = ?20",
         )?
         .execute(rusqlite::params_from_iter(values(row, sequence).into_iter().chain([id.into()])))?;
     Ok(())
 }
 
-/// The first seventeen parameters of both statements above.
-fn values(row: &Row, sequence: Sequence) -> [rusqlite::types::Value; 17] {
+/// The first nineteen parameters of both statements above.
+fn values(row: &Row, sequence: Sequence) -> [rusqlite::types::Value; 19] {
     use rusqlite::types::Value;
-    let Row { owner, tenant, state, pipeline, snapshot, created_at, updated_at, queue, lease } = row;
+    let Row { owner, tenant, state, pipeline, snapshot, created_at, updated_at, queue, lease, due_at } = row;
     let text = |text: &str| Value::from(text.to_owned());
     let queue = queue.as_ref();
     let lease = lease.as_ref();
@@ -255,10 +295,12 @@ fn values(row: &Row, sequence: Sequence) -> [rusqlite::types::Value; 17] {
         queue.map(|entry| entry.order).into(),
         queue.map(|entry| integer(entry.not_before.0)).into(),
         queue.map(|entry| entry.cost_ms).into(),
+        queue.and_then(|entry| write_gates(&entry.gates)).into(),
         lease.map(|lease| lease.lease.as_str().to_owned()).into(),
         lease.map(|lease| i64::from(lease.fence.0)).into(),
         lease.map(|lease| lease.worker.clone()).into(),
         lease.map(|lease| lease.node.clone()).into(),
+        due_at.map(|at| integer(at.0)).into(),
         integer(sequence.0).into(),
         snapshot.clone().into(),
     ]
@@ -266,7 +308,13 @@ fn values(row: &Row, sequence: Sequence) -> [rusqlite::types::Value; 17] {
 
 /// Moves the clock of a lane. Must run before the generation's columns are rewritten: a charge that comes with leaving
 /// the pool's queue starts work, and then the pool's clock follows; any other corrects an earlier prediction.
-fn settle(connection: &Connection, id: Option<i64>, row: Option<&Row>, charge: &Charge) -> rusqlite::Result<Effect> {
+fn settle(
+    connection: &Connection,
+    weights: &Weights,
+    id: Option<i64>,
+    row: Option<&Row>,
+    charge: &Charge,
+) -> rusqlite::Result<Effect> {
     let waited: Option<String> = connection
         .prepare_cached("SELECT pool FROM generation WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
@@ -281,12 +329,13 @@ fn settle(connection: &Connection, id: Option<i64>, row: Option<&Row>, charge: &
         .query_row([pool], |row| row.get(0))
         .optional()?
         .unwrap_or(0);
-    let (clock, weight): (i64, i64) = connection
-        .prepare_cached("SELECT clock, weight FROM lane WHERE pool = ?1 AND tenant = ?2")?
-        .query_row([pool, tenant], |row| Ok((row.get(0)?, row.get(1)?)))
+    let clock: i64 = connection
+        .prepare_cached("SELECT clock FROM lane WHERE pool = ?1 AND tenant = ?2")?
+        .query_row([pool, tenant], |row| row.get(0))
         .optional()?
         // A lane nobody remembers is one that had nothing on the others.
-        .unwrap_or((pool_clock, 1));
+        .unwrap_or(pool_clock);
+    let weight = weights.of(&charge.tenant);
 
     let start = if starts { clock.max(pool_clock) } else { clock };
     let clock = start.saturating_add(lanes::price(charge.cost_ms, weight));
@@ -313,7 +362,7 @@ fn settle(connection: &Connection, id: Option<i64>, row: Option<&Row>, charge: &
 /// The queue as the file holds it, for a store that starts.
 pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Effect>> {
     let mut select = connection.prepare(
-        "SELECT id, public_id, tenant, created_at, pool, queue_order, not_before, cost_ms
+        "SELECT id, public_id, tenant, created_at, pool, queue_order, not_before, cost_ms, gates
          FROM generation INDEXED BY generation_waiting WHERE pool IS NOT NULL ORDER BY id",
     )?;
     let moved = select.query_map([], |row| {

@@ -2,17 +2,23 @@
 //!
 //! A lane is (pool, tenant). Inside a lane the smallest `order` is next; between lanes the one whose clock is least,
 //! by start-time fair queueing. Clocks are moved by charges and belong to the database; reservations live here alone
-//! and end with the process. Ties are broken by the head's order, then by the tenant's name, then by age.
+//! and end with the process, and so do gates: what stands before a closed one is kept beside its lane and counts for no
+//! position. Ties are broken by the head's order, then by the tenant's name, then by age.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    sync::Arc,
 };
 
 use protocol::{GenerationId, PoolName, TenantId, Timestamp};
 
-use super::batch::Effect;
-use crate::{QueueEntry, Queued};
+use super::{
+    batch::Effect,
+    ranked::{Ranked, Sum},
+    unfinished::Unfinished,
+};
+use crate::{QueueEntry, Queued, Rank};
 
 /// What `cost_ms` moves a lane's clock by. The clock counts thousandths, so that weights divide short work too.
 pub(super) const fn price(cost_ms: i64, weight: i64) -> i64 {
@@ -30,11 +36,29 @@ fn tentative_price(entry: &QueueEntry, weight: i64) -> i64 {
     price(entry.cost_ms.max(1), weight)
 }
 
+/// Shares of tenants, as the operator set them.
+#[derive(Debug, Default)]
+pub(super) struct Weights(pub(super) HashMap<TenantId, u32>);
+
+impl Weights {
+    /// 1 for whoever is not named.
+    pub(super) fn of(&self, tenant: &TenantId) -> i64 {
+        self.0.get(tenant).map_or(1, |weight| i64::from(*weight).max(1))
+    }
+}
+
 /// All pools.
 #[derive(Default)]
 pub(super) struct Lanes {
+    /// Not a matter of lanes; it lives under the same lock and hears of the same changes.
+    pub(super) unfinished: Unfinished,
+    weights: Arc<Weights>,
     pools: BTreeMap<PoolName, Pool>,
     waiting: HashMap<GenerationId, Waiting>,
+    /// Names of closed gates.
+    closed: HashSet<String>,
+    /// Which groups stand before a gate.
+    before: HashMap<String, HashSet<Arc<GroupName>>>,
     /// The latest time anybody told; decides what [`Lanes::queue`] calls eligible.
     seen: Timestamp,
 }
@@ -46,7 +70,7 @@ struct Pool {
     lanes: BTreeMap<TenantId, Lane>,
     /// In no lane before their time.
     delayed: BTreeSet<(Timestamp, Place)>,
-    /// In their lane and handed out until a time.
+    /// Handed out until a time.
     reserved: BTreeSet<(Timestamp, Place)>,
     /// All that wait, by age.
     ages: BTreeSet<(Timestamp, i64)>,
@@ -57,16 +81,33 @@ struct Pool {
 struct Lane {
     clock: i64,
     weight: i64,
-    /// Eligible, the reserved among them.
-    ready: BTreeSet<Place>,
+    /// Eligible, the reserved among them; without what stands before a closed gate.
+    ready: Ranked<Place>,
+    /// All that is due, by the gates it has to pass.
+    groups: HashMap<Vec<String>, Group>,
+    /// Of the ready ones.
     reserved: usize,
-    /// What the reserved will move the clock by when they start.
+    /// What all reserved will move the clock by when they start.
     reserved_price: i64,
 }
 
+/// Entries of one lane that have to pass the same gates.
+#[derive(Default)]
+struct Group {
+    is_open: bool,
+    members: BTreeSet<Place>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct GroupName {
+    pool: PoolName,
+    tenant: TenantId,
+    gates: Vec<String>,
+}
+
 impl Lane {
-    const fn new(clock: i64, weight: i64) -> Self {
-        Self { clock, weight, ready: BTreeSet::new(), reserved: 0, reserved_price: 0 }
+    fn new(clock: i64, weight: i64) -> Self {
+        Self { clock, weight, ready: Ranked::default(), groups: HashMap::new(), reserved: 0, reserved_price: 0 }
     }
 }
 
@@ -95,12 +136,13 @@ enum Standing {
 
 impl Lanes {
     /// An empty queue at `now`.
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { seen: now, ..Self::default() }
+    pub(super) fn new(now: Timestamp, weights: Arc<Weights>) -> Self {
+        Self { seen: now, weights, ..Self::default() }
     }
 
     /// A lane as the database holds it, before its first entry.
-    pub(super) fn restore(&mut self, pool: PoolName, tenant: TenantId, clock: i64, weight: i64) {
+    pub(super) fn restore(&mut self, pool: PoolName, tenant: TenantId, clock: i64) {
+        let weight = self.weights.of(&tenant);
         self.pools.entry(pool).or_default().lanes.insert(tenant, Lane::new(clock, weight));
     }
 
@@ -113,10 +155,13 @@ impl Lanes {
     pub(super) fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Charged { pool, tenant, clock, pool_clock } => {
+                let weight = self.weights.of(&tenant);
                 let pool = self.pools.entry(pool).or_default();
                 pool.clock = pool_clock;
-                pool.lanes.entry(tenant).or_insert_with(|| Lane::new(clock, 1)).clock = clock;
+                pool.lanes.entry(tenant).or_insert_with(|| Lane::new(clock, weight)).clock = clock;
             }
+            Effect::Began { tenant, owner } => self.unfinished.add(&tenant, &owner, 1),
+            Effect::Ended { tenant, owner } => self.unfinished.end(&tenant, &owner),
             Effect::Moved { id, generation, tenant, created_at, entry } => {
                 self.moved(id, generation, tenant, created_at, entry);
             }
@@ -156,11 +201,44 @@ impl Lanes {
         self.remove(generation);
     }
 
-    /// Forgets lanes that hold nothing and have nothing on the others.
-    pub(super) fn prune(&mut self) {
+    /// Forgets lanes that hold nothing and have nothing on the others, and pools nobody waits for; answers those.
+    pub(super) fn prune(&mut self) -> Vec<PoolName> {
         for pool in self.pools.values_mut() {
             let clock = pool.clock;
-            pool.lanes.retain(|_, lane| lane.weight != 1 || lane.clock > clock || !lane.ready.is_empty());
+            pool.lanes.retain(|_, lane| lane.clock > clock || !lane.groups.is_empty());
+        }
+        let idle = |pool: &Pool| pool.lanes.is_empty() && pool.ages.is_empty();
+        let gone = self.pools.iter().filter(|(_, pool)| idle(pool)).map(|(name, _)| name.clone()).collect();
+        self.pools.retain(|_, pool| !idle(pool));
+        gone
+    }
+
+    /// See [`crate::Store::waiting_before`].
+    pub(super) fn waiting_before(&self, gate: &str, limit: usize) -> Vec<GenerationId> {
+        let groups = self.before.get(gate).into_iter().flatten();
+        let members = groups.filter_map(|name| {
+            let lane = self.pools.get(&name.pool)?.lanes.get(&name.tenant)?;
+            lane.groups.get(&name.gates)
+        });
+        let mut places: Vec<&Place> = members.flat_map(|group| &group.members).collect();
+        // Those that come first hear it first, whatever order a map has.
+        places.sort();
+        places.into_iter().take(limit).map(|place| place.generation.clone()).collect()
+    }
+
+    /// See [`crate::Store::gate`].
+    pub(super) fn gate(&mut self, name: &str, open: bool) {
+        let changed = if open { self.closed.remove(name) } else { self.closed.insert(name.to_owned()) };
+        if !changed {
+            return;
+        }
+        let Some(groups) = self.before.get(name) else { return };
+        for group in groups {
+            let Some(lane) = self.pools.get_mut(&group.pool).and_then(|pool| pool.lanes.get_mut(&group.tenant)) else {
+                continue;
+            };
+            let passable = !group.gates.iter().any(|gate| self.closed.contains(gate));
+            lane.turn(&group.gates, passable, &self.waiting);
         }
     }
 
@@ -187,11 +265,22 @@ impl Lanes {
     pub(super) fn queue(&mut self, pool: &PoolName, limit: usize) -> Vec<Queued> {
         self.advance(pool, self.seen);
         let Some(its) = self.pools.get(pool) else { return Vec::new() };
+        let held = its.lanes.values().flat_map(|lane| lane.groups.values());
+        let held = held.filter(|group| !group.is_open).flat_map(|group| &group.members);
         its.turns(&self.waiting, Which::All)
+            .chain(held)
             .chain(its.delayed.iter().map(|(_, place)| place))
             .take(limit)
             .map(|place| self.waiting[&place.generation].queued())
             .collect()
+    }
+
+    /// See [`crate::History::ranks`]: as [`Lanes::queue`] orders them, without walking through it.
+    pub(super) fn ranks(&mut self, pool: &PoolName, generations: &[GenerationId]) -> Vec<(GenerationId, Rank)> {
+        self.advance(pool, self.seen);
+        let Some(its) = self.pools.get(pool) else { return Vec::new() };
+        let rank = |generation: &GenerationId| Some((generation.clone(), its.rank(self.waiting.get(generation)?)?));
+        generations.iter().filter_map(rank).collect()
     }
 
     /// See [`crate::History::depth`].
@@ -232,22 +321,23 @@ impl Lanes {
     }
 
     fn insert(&mut self, waiting: Waiting) {
+        let weight = self.weights.of(&waiting.tenant);
         let pool = self.pools.entry(waiting.entry.pool.clone()).or_default();
         pool.ages.insert((waiting.created_at, waiting.place.id));
         pool.backlog_ms = pool.backlog_ms.saturating_add(cost(&waiting.entry));
-        match waiting.standing {
-            Standing::Delayed => {
-                pool.delayed.insert((waiting.entry.not_before, waiting.place.clone()));
+        if waiting.standing == Standing::Delayed {
+            pool.delayed.insert((waiting.entry.not_before, waiting.place.clone()));
+        } else {
+            let clock = pool.clock;
+            let lane = pool.lanes.entry(waiting.tenant.clone()).or_insert_with(|| Lane::new(clock, weight));
+            if !lane.groups.contains_key(&waiting.entry.gates) {
+                let is_open = !waiting.entry.gates.iter().any(|gate| self.closed.contains(gate));
+                lane.groups.insert(waiting.entry.gates.clone(), Group { is_open, members: BTreeSet::new() });
+                remember(&mut self.before, &waiting);
             }
-            Standing::Ready | Standing::Reserved { .. } => {
-                let clock = pool.clock;
-                let lane = pool.lanes.entry(waiting.tenant.clone()).or_insert_with(|| Lane::new(clock, 1));
-                lane.ready.insert(waiting.place.clone());
-                if let Standing::Reserved { until } = waiting.standing {
-                    lane.reserved += 1;
-                    lane.reserved_price += tentative_price(&waiting.entry, lane.weight);
-                    pool.reserved.insert((until, waiting.place.clone()));
-                }
+            lane.put(&waiting);
+            if let Standing::Reserved { until } = waiting.standing {
+                pool.reserved.insert((until, waiting.place.clone()));
             }
         }
         self.waiting.insert(waiting.place.generation.clone(), waiting);
@@ -258,12 +348,13 @@ impl Lanes {
         let pool = self.pools.get_mut(&waiting.entry.pool)?;
         pool.ages.remove(&(waiting.created_at, waiting.place.id));
         pool.backlog_ms = pool.backlog_ms.saturating_sub(cost(&waiting.entry));
-        pool.delayed.remove(&(waiting.entry.not_before, waiting.place.clone()));
-        if let Some(lane) = pool.lanes.get_mut(&waiting.tenant) {
-            lane.ready.remove(&waiting.place);
+        if waiting.standing == Standing::Delayed {
+            pool.delayed.remove(&(waiting.entry.not_before, waiting.place.clone()));
+        } else if let Some(lane) = pool.lanes.get_mut(&waiting.tenant) {
+            if lane.take(&waiting) {
+                forget(&mut self.before, &waiting);
+            }
             if let Standing::Reserved { until } = waiting.standing {
-                lane.reserved -= 1;
-                lane.reserved_price -= tentative_price(&waiting.entry, lane.weight);
                 pool.reserved.remove(&(until, waiting.place.clone()));
             }
         }
@@ -271,9 +362,89 @@ impl Lanes {
     }
 }
 
+fn remember(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, waiting: &Waiting) {
+    let name = Arc::new(waiting.group());
+    for gate in &name.gates {
+        before.entry(gate.clone()).or_default().insert(Arc::clone(&name));
+    }
+}
+
+fn forget(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, waiting: &Waiting) {
+    let name = waiting.group();
+    for gate in &name.gates {
+        if let Some(groups) = before.get_mut(gate) {
+            groups.remove(&name);
+            if groups.is_empty() {
+                before.remove(gate);
+            }
+        }
+    }
+}
+
 impl Waiting {
     fn queued(&self) -> Queued {
         Queued { generation: self.place.generation.clone(), tenant: self.tenant.clone(), entry: self.entry.clone() }
+    }
+
+    fn group(&self) -> GroupName {
+        let (pool, gates) = (self.entry.pool.clone(), self.entry.gates.clone());
+        GroupName { pool, tenant: self.tenant.clone(), gates }
+    }
+
+    fn sum(&self, weight: i64) -> Sum {
+        Sum::one(tentative_price(&self.entry, weight), self.entry.cost_ms.max(0))
+    }
+}
+
+impl Lane {
+    /// Puts what is due into its group, and into the order if that is open.
+    fn put(&mut self, waiting: &Waiting) {
+        let is_reserved = matches!(waiting.standing, Standing::Reserved { .. });
+        if is_reserved {
+            self.reserved_price += tentative_price(&waiting.entry, self.weight);
+        }
+        let Some(group) = self.groups.get_mut(&waiting.entry.gates) else { return };
+        group.members.insert(waiting.place.clone());
+        if group.is_open {
+            self.reserved += usize::from(is_reserved);
+            self.ready.insert(waiting.place.clone(), waiting.sum(self.weight));
+        }
+    }
+
+    /// Takes it out again; answers whether its group was left empty and is gone.
+    fn take(&mut self, waiting: &Waiting) -> bool {
+        let is_reserved = matches!(waiting.standing, Standing::Reserved { .. });
+        if is_reserved {
+            self.reserved_price -= tentative_price(&waiting.entry, self.weight);
+        }
+        let Some(group) = self.groups.get_mut(&waiting.entry.gates) else { return false };
+        group.members.remove(&waiting.place);
+        if group.is_open {
+            self.reserved -= usize::from(is_reserved);
+            self.ready.remove(&waiting.place);
+        }
+        let is_empty = group.members.is_empty();
+        if is_empty {
+            self.groups.remove(&waiting.entry.gates);
+        }
+        is_empty
+    }
+
+    /// Its gates let a group through, or no longer do.
+    fn turn(&mut self, gates: &[String], passable: bool, waiting: &HashMap<GenerationId, Waiting>) {
+        let Some(group) = self.groups.get_mut(gates).filter(|group| group.is_open != passable) else { return };
+        group.is_open = passable;
+        for place in &group.members {
+            let entry = &waiting[&place.generation];
+            let reserved = usize::from(matches!(entry.standing, Standing::Reserved { .. }));
+            if passable {
+                self.ready.insert(place.clone(), entry.sum(self.weight));
+                self.reserved += reserved;
+            } else {
+                self.ready.remove(place);
+                self.reserved -= reserved;
+            }
+        }
     }
 }
 
@@ -299,7 +470,7 @@ impl Pool {
         let mut rests = Vec::new();
         for (tenant, lane) in &self.lanes {
             // Not walked through: a lane of which everything is handed out may be long.
-            if which == Which::Unreserved && lane.reserved == lane.ready.len() {
+            if which == Which::Unreserved && lane.reserved == lane.ready.all().count {
                 continue;
             }
             let mut rest = lane.ready.iter().filter(takes);
@@ -319,6 +490,32 @@ impl Pool {
             Some(place)
         })
     }
+
+    /// How much comes before one: in its own lane what stands before it, in each other lane what starts before it does.
+    /// `None` when it is in no lane now.
+    fn rank(&self, waiting: &Waiting) -> Option<Rank> {
+        let own = self.lanes.get(&waiting.tenant)?;
+        let due = waiting.standing != Standing::Delayed;
+        if !due || !own.groups.get(&waiting.entry.gates)?.is_open {
+            return None;
+        }
+        let mut before = own.ready.before(&waiting.place);
+        let starts = own.clock.max(self.clock).saturating_add(before.price);
+        for (tenant, lane) in
+            self.lanes.iter().filter(|(tenant, lane)| **tenant != waiting.tenant && !lane.ready.is_empty())
+        {
+            let ahead = starts.saturating_sub(lane.clock.max(self.clock));
+            let (mut begun, next) = lane.ready.begun_below(ahead);
+            // At the same clock the order of its head decides, then the tenant's name.
+            if let Some(next) = next.filter(|_| begun.price == ahead)
+                && (next.order, tenant) < (waiting.place.order, &waiting.tenant)
+            {
+                begun = lane.ready.through(next);
+            }
+            before = before.and(begun);
+        }
+        Some(Rank { before: before.count as u64, before_ms: before.cost_ms })
+    }
 }
 
 #[cfg(test)]
@@ -336,26 +533,68 @@ mod tests {
     #[test]
     fn a_lane_that_has_nothing_on_the_others_is_forgotten() {
         let mut lanes = Lanes::default();
-        for (tenant, clock, weight) in [("behind", 5, 1), ("level", 10, 1), ("ahead", 11, 1), ("heavy", 0, 3)] {
-            lanes.restore(pool(), id(tenant), clock, weight);
+        for (tenant, clock) in [("behind", 5), ("level", 10), ("ahead", 11)] {
+            lanes.restore(pool(), id(tenant), clock);
         }
         lanes.restore_pool(pool(), 10);
         lanes.apply(moved(1, 0, Some(entry(0, 10))));
-        lanes.prune();
+        assert!(lanes.prune().is_empty());
         let left: Vec<&str> = lanes.pools[&pool()].lanes.keys().map(TenantId::as_str).collect();
-        assert_eq!(left, ["ahead", "heavy", "t0"]);
+        assert_eq!(left, ["ahead", "t0"]);
+    }
+
+    fn gated(order: i64, gates: &[&str]) -> QueueEntry {
+        QueueEntry { gates: gates.iter().map(|gate| (*gate).to_owned()).collect(), ..entry(order, 10) }
+    }
+
+    fn shown(lanes: &mut Lanes) -> Vec<i64> {
+        lanes.queue(&pool(), 100).iter().map(|queued| queued.entry.order).collect()
+    }
+
+    #[test]
+    fn what_stands_before_a_closed_gate_is_in_no_lane_and_comes_back_in_its_place() {
+        let mut lanes = Lanes::default();
+        for (id, gates) in [(1, &["a"][..]), (2, &[]), (3, &["a", "b"]), (4, &["b"])] {
+            lanes.apply(moved(id, 0, Some(gated(id, gates))));
+        }
+        lanes.gate("a", false);
+        assert_eq!(shown(&mut lanes)[..2], [2, 4]);
+        assert_eq!(shown(&mut lanes).len(), 4, "it waits all the same");
+        assert_eq!(lanes.ranks(&pool(), &[generation("1")]), []);
+        let handed: Vec<_> =
+            lanes.reserve(&pool(), 9, Timestamp(1), Timestamp(9)).into_iter().map(|q| q.entry.order).collect();
+        assert_eq!(handed, [2, 4]);
+        lanes.gate("b", false);
+        lanes.gate("a", true);
+        assert_eq!(
+            lanes.reserve(&pool(), 9, Timestamp(2), Timestamp(9)).len(),
+            1,
+            "both gates of the third must be open"
+        );
+        lanes.gate("b", true);
+        assert_eq!(shown(&mut lanes), [1, 2, 3, 4]);
+        // New work hears of gates that were closed before it came.
+        lanes.gate("c", false);
+        lanes.apply(moved(5, 1, Some(gated(0, &["c"]))));
+        assert_eq!(shown(&mut lanes), [1, 2, 3, 4, 0]);
+        for id in 1..6 {
+            lanes.apply(moved(id, 0, None));
+        }
+        assert!(lanes.before.is_empty() && lanes.waiting.is_empty());
+        assert!(lanes.pools[&pool()].lanes.values().all(|lane| lane.ready.is_empty() && lane.reserved == 0));
     }
 
     proptest! {
         #[test]
         fn what_is_handed_out_is_what_was_shown_however_it_is_asked_for(
             work in prop::collection::vec((0..5_u8, -20..20_i64, 0..5_000_i64), 1..40),
-            clocks in prop::collection::vec((0..3_000_000_i64, 1..4_i64), 5),
+            clocks in prop::collection::vec((0..3_000_000_i64, 1..4_u32), 5),
             asked in prop::collection::vec(1..5_usize, 40),
         ) {
-            let mut lanes = Lanes::default();
-            for ((clock, weight), tenant) in clocks.into_iter().zip(0..) {
-                lanes.restore(pool(), id(&format!("t{tenant}")), clock, weight);
+            let weights = clocks.iter().zip(0..).map(|((_, weight), n)| (id(&format!("t{n}")), *weight)).collect();
+            let mut lanes = Lanes::new(Timestamp(0), Arc::new(Weights(weights)));
+            for ((clock, _), tenant) in clocks.into_iter().zip(0..) {
+                lanes.restore(pool(), id(&format!("t{tenant}")), clock);
             }
             lanes.restore_pool(pool(), 1_000_000);
             for ((tenant, order, cost_ms), id) in work.iter().zip(1..) {
@@ -365,6 +604,13 @@ mod tests {
             prop_assert_eq!(shown.len(), work.len());
             let predicted: i64 = work.iter().map(|(_, _, cost_ms)| cost_ms).sum();
             prop_assert_eq!(lanes.backlog(), vec![(pool(), predicted.unsigned_abs())]);
+            // A position is the place in the list, and what it tells of the wait is what stands before it there.
+            let mut before_ms = 0;
+            for (queued, before) in shown.iter().zip(0..) {
+                let ranks = lanes.ranks(&pool(), std::slice::from_ref(&queued.generation));
+                prop_assert_eq!(ranks, vec![(queued.generation.clone(), Rank { before, before_ms })]);
+                before_ms += queued.entry.cost_ms;
+            }
             let mut handed = Vec::new();
             for count in asked {
                 handed.extend(lanes.reserve(&pool(), count, Timestamp(5), Timestamp(9)));

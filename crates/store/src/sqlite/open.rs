@@ -14,10 +14,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Options, batch, epoch,
-    lanes::Lanes,
+    lanes::{Lanes, Weights},
     readers::Readers,
     row::{id, is_full},
     schema,
+    unfinished::Unfinished,
     writer::{SharedLanes, Writer},
 };
 
@@ -101,7 +102,8 @@ pub(super) struct Opened {
 
 /// Opens or creates the store in `options.folder`.
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
-    let Options { folder, now, random, on_commit, readers } = options;
+    let Options { folder, now, random, on_commit, readers, weights } = options;
+    let weights = Arc::new(Weights(weights));
     let problem = |error: io::Error| refused(&folder, error);
     fs::create_dir_all(&folder).map_err(problem)?;
     let lock = lock(&folder)?;
@@ -119,7 +121,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         epoch::Failure::Io(error) => refused(&folder, error),
         epoch::Failure::Sql(error) => sql(error),
     })?;
-    let lanes = Arc::new(Mutex::new(restore(&connection, Lanes::new(now)).map_err(sql)?));
+    let lanes = Arc::new(Mutex::new(restore(&connection, Lanes::new(now, Arc::clone(&weights))).map_err(sql)?));
 
     let mut connections = Vec::new();
     for _ in 0..readers.max(1) {
@@ -127,7 +129,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         schema::configure_reader(&reader).map_err(sql)?;
         connections.push(reader);
     }
-    let writer = Writer::start(connection, Arc::clone(&lanes), on_commit, lock).map_err(problem)?;
+    let writer = Writer::start(connection, Arc::clone(&lanes), weights, on_commit, lock).map_err(problem)?;
     Ok(Opened { writer, readers: Readers::new(connections), lanes, epoch })
 }
 
@@ -212,7 +214,7 @@ fn prepare(connection: &Connection, folder: &Path, path: &Path) -> Result<(), Op
         return Err(corrupt("it was made by another program".into()));
     }
     let found = number("user_version").map_err(sql)?;
-    if found != schema::VERSION {
+    if found != schema::VERSION && !schema::MIGRATES.contains(&found) {
         return Err(OpenError::Version { folder: folder.to_owned(), found, known: schema::VERSION });
     }
     let bytes = fs::metadata(path).map_err(|error| refused(folder, error))?.len();
@@ -222,7 +224,16 @@ fn prepare(connection: &Connection, folder: &Path, path: &Path) -> Result<(), Op
             return Err(corrupt(finding));
         }
     }
-    schema::configure_writer(connection).map_err(sql)
+    schema::configure_writer(connection).map_err(sql)?;
+    if found != schema::VERSION {
+        schema::migrate(connection, found).map_err(sql)?;
+        tracing::info!(
+            from = found,
+            to = schema::VERSION,
+            "the tables of the data folder were brought to this version"
+        );
+    }
+    Ok(())
 }
 
 /// The queue as the database holds it.
@@ -232,14 +243,15 @@ fn restore(connection: &Connection, mut lanes: Lanes) -> rusqlite::Result<Lanes>
     while let Some(row) = rows.next()? {
         lanes.restore_pool(id(row, 0)?, row.get(1)?);
     }
-    let mut clocks = connection.prepare("SELECT pool, tenant, clock, weight FROM lane")?;
+    let mut clocks = connection.prepare("SELECT pool, tenant, clock FROM lane")?;
     let mut rows = clocks.query([])?;
     while let Some(row) = rows.next()? {
-        lanes.restore(id(row, 0)?, id(row, 1)?, row.get(2)?, row.get(3)?);
+        lanes.restore(id(row, 0)?, id(row, 1)?, row.get(2)?);
     }
     for effect in batch::waiting(connection)? {
         lanes.apply(effect);
     }
+    lanes.unfinished = Unfinished::read(connection)?;
     Ok(lanes)
 }
 

@@ -12,6 +12,9 @@ use crate::{Artifact, Filter, Latest, Lease, ListPage, Listed, Loaded, StoredEve
 const NEWEST: &str = "JOIN event e ON e.generation = g.id
     AND e.sequence = (SELECT max(sequence) FROM event WHERE generation = g.id)";
 
+/// What is being removed in steps has given its name away.
+const NOT_REMOVED: &str = "g.public_id < '~'";
+
 pub(super) fn events_after(
     connection: &Connection,
     generation: &GenerationId,
@@ -72,6 +75,7 @@ pub(super) fn list(
     limit: usize,
 ) -> rusqlite::Result<ListPage> {
     let (mut conditions, mut values) = conditions(filter);
+    conditions.push(NOT_REMOVED);
     if let Some(cursor) = cursor {
         conditions.push("g.id < ?");
         values.push(Box::new(integer(cursor)));
@@ -168,6 +172,14 @@ pub(super) fn leased(connection: &Connection) -> rusqlite::Result<Vec<Lease>> {
     )?;
     let leases = select.query_map([], |row| lease(row, 1, &id(row, 0)?))?;
     leases.filter_map(Result::transpose).collect()
+}
+
+pub(super) fn deadlines(connection: &Connection) -> rusqlite::Result<Vec<(GenerationId, Timestamp)>> {
+    let mut select = connection.prepare_cached(
+        "SELECT public_id, due_at FROM generation INDEXED BY generation_due
+         WHERE due_at IS NOT NULL AND ended_at IS NULL ORDER BY due_at",
+    )?;
+    select.query_map([], |row| Ok((id(row, 0)?, time(row, 1)?)))?.collect()
 }
 
 pub(super) fn artifact(

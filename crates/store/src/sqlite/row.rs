@@ -89,11 +89,11 @@ pub(super) fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<StoredEvent> {
 
 /// What [`columns`] reads, of a `generation` called `g`.
 pub(super) const COLUMNS: &str = "g.id, g.public_id, g.owner, g.tenant, g.state, g.pipeline, g.created_at, \
-     g.updated_at, g.pool, g.queue_order, g.not_before, g.cost_ms, g.lease, g.fence, g.worker, g.node, \
-     g.snapshot_sequence, g.snapshot";
+     g.updated_at, g.pool, g.queue_order, g.not_before, g.cost_ms, g.gates, g.lease, g.fence, g.worker, \
+     g.node, g.due_at, g.snapshot_sequence, g.snapshot";
 
 /// How many they are.
-pub(super) const COLUMNS_COUNT: usize = 18;
+pub(super) const COLUMNS_COUNT: usize = 20;
 
 /// A generation's key inside this file, its id, its columns, and up to which event its snapshot holds.
 pub(super) struct Columns {
@@ -116,10 +116,11 @@ pub(super) fn columns(row: &SqlRow<'_>) -> rusqlite::Result<Columns> {
             created_at: time(row, 6)?,
             updated_at: time(row, 7)?,
             queue: queue_entry(row, 8)?,
-            lease: lease(row, 12, &generation)?,
-            snapshot: row.get(17)?,
+            lease: lease(row, 13, &generation)?,
+            due_at: optional_time(row, 17)?,
+            snapshot: row.get(19)?,
         },
-        sequence: sequence(row, 16)?,
+        sequence: sequence(row, 18)?,
         generation,
     })
 }
@@ -130,7 +131,7 @@ pub(super) fn listed(row: &SqlRow<'_>) -> rusqlite::Result<(i64, Listed)> {
     Ok((id, Listed { generation, row: its, latest: event(row, COLUMNS_COUNT)? }))
 }
 
-/// A place in the queue from `pool, queue_order, not_before, cost_ms` at `first`.
+/// A place in the queue from `pool, queue_order, not_before, cost_ms, gates` at `first`.
 pub(super) fn queue_entry(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<QueueEntry>> {
     if row.get_ref(first)? == rusqlite::types::ValueRef::Null {
         return Ok(None);
@@ -140,6 +141,7 @@ pub(super) fn queue_entry(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Op
         order: row.get(first + 1)?,
         not_before: time(row, first + 2)?,
         cost_ms: row.get(first + 3)?,
+        gates: read_gates(row.get_ref(first + 4)?.as_str_or_null()?),
     }))
 }
 
@@ -155,6 +157,20 @@ pub(super) fn lease(row: &SqlRow<'_>, first: usize, generation: &GenerationId) -
         worker: row.get(first + 2)?,
         node: row.get(first + 3)?,
     }))
+}
+
+/// Gates lie one a line: their names have no control characters.
+pub(super) fn write_gates(gates: &[String]) -> Option<String> {
+    (!gates.is_empty()).then(|| gates.join("\n"))
+}
+
+fn read_gates(text: Option<&str>) -> Vec<String> {
+    text.map(|text| text.split('\n').map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// A time from an integer column that may be empty.
+pub(super) fn optional_time(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    if row.get_ref(column)? == rusqlite::types::ValueRef::Null { Ok(None) } else { time(row, column).map(Some) }
 }
 
 /// An id from a text column.

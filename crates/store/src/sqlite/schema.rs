@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i32 = 0x5255_5348;
 
 /// Grows with every change of the tables that an older program cannot read.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// A page cache of 16 MiB for the writer: the upper levels of the event indexes of some ten million events; the
 /// operating system caches the rest.
@@ -48,6 +48,8 @@ CREATE TABLE generation(
     queue_order INTEGER,
     not_before INTEGER,
     cost_ms INTEGER,
+    gates TEXT,
+    due_at INTEGER,
     lease TEXT,
     fence INTEGER,
     worker TEXT,
@@ -85,12 +87,31 @@ CREATE TABLE claim(
 ) WITHOUT ROWID;
 CREATE INDEX claim_generation ON claim(generation);
 
+CREATE INDEX generation_due ON generation(due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX generation_unfinished_of_tenant ON generation(tenant, id) WHERE ended_at IS NULL;
+
+CREATE TABLE letter(
+    generation INTEGER PRIMARY KEY REFERENCES generation(id),
+    tenant TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    stage TEXT,
+    cause TEXT NOT NULL,
+    code TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    failed_at INTEGER NOT NULL,
+    redriven_as TEXT,
+    body BLOB NOT NULL
+);
+CREATE INDEX letter_fingerprint ON letter(fingerprint, failed_at);
+
+CREATE TABLE switch(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE pool(name TEXT PRIMARY KEY, clock INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE lane(
     pool TEXT NOT NULL,
     tenant TEXT NOT NULL,
     clock INTEGER NOT NULL,
-    weight INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY(pool, tenant)
 ) WITHOUT ROWID;
 
@@ -118,6 +139,30 @@ CREATE TABLE orphan(sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 ";
+
+/// From version 1, which had neither gates nor deadlines, dead letters nor switches. A generation that waited then has no
+/// gates until its columns are written again: nothing holds it back before its first run.
+const FROM_1: &str = "
+ALTER TABLE generation ADD COLUMN gates TEXT;
+ALTER TABLE generation ADD COLUMN due_at INTEGER;
+";
+
+/// What version 2 added beside columns: from its first index to the tables of clocks.
+fn added_by_2() -> &'static str {
+    let begin = TABLES.find("CREATE INDEX generation_due").expect("the tables have it");
+    let end = TABLES.find("CREATE TABLE pool").expect("the tables have it");
+    &TABLES[begin..end]
+}
+
+/// Brings the tables of an older version to this one, all or nothing.
+pub(super) fn migrate(connection: &Connection, found: i32) -> rusqlite::Result<()> {
+    debug_assert!(MIGRATES.contains(&found), "checked by whoever opens the file");
+    let added = added_by_2();
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} {added} PRAGMA user_version = {VERSION}; COMMIT;"))
+}
+
+/// Older versions this program takes over.
+pub(super) const MIGRATES: std::ops::Range<i32> = 1..VERSION;
 
 /// Creates the tables in an empty file, all or none.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {

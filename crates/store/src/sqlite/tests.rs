@@ -24,6 +24,7 @@ fn options(folder: &Path, random: u8) -> Options {
         random: [random; 6],
         on_commit: Arc::new(|_| {}),
         readers: 2,
+        weights: std::collections::HashMap::new(),
     }
 }
 
@@ -72,7 +73,7 @@ async fn everything_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn clocks_and_weights_of_lanes_outlast_a_restart() {
+async fn clocks_of_lanes_outlast_a_restart_and_weights_are_the_operators() {
     let folder = tempfile::tempdir().unwrap();
     let submit = |name: &str, tenant: &str, order| {
         let mut queued = row(tenant, State::Queued);
@@ -87,10 +88,8 @@ async fn clocks_and_weights_of_lanes_outlast_a_restart() {
     assert!(store.commit(vec![started]).await[0].is_ok());
     drop(store);
 
-    let database = rusqlite::Connection::open(folder.path().join("rushes.db")).unwrap();
-    database.execute("INSERT INTO lane VALUES (?1, 'b', 0, 2)", [pool().as_str()]).unwrap();
-    drop(database);
-    let store = open(folder.path());
+    let weights = std::collections::HashMap::from([("b".parse().unwrap(), 2)]);
+    let store = Sqlite::open(Options { weights, ..options(folder.path(), 1) }).unwrap();
     let submitted = ["b0", "b1", "b2", "b3"].into_iter().zip(10..).map(|(name, order)| submit(name, "b", order));
     assert!(store.commit(submitted.collect()).await.iter().all(Result::is_ok));
     let order = store.queue(&pool(), 10).await.unwrap();
@@ -155,4 +154,42 @@ async fn more_callers_than_the_queue_holds_are_all_answered() {
         answered += 1;
     }
     assert_eq!((answered, heard.all().len()), (count, count));
+}
+
+/// A long history is removed in steps: who deletes is answered at its end, and it is out of sight from the first.
+#[tokio::test]
+async fn a_long_history_is_removed_in_steps_and_out_of_sight_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (long, short) = (generation("long"), generation("short"));
+    let many = super::files::EVENTS_REMOVED_MAX * 2 + 10;
+    let written = store
+        .commit(vec![
+            create(&long, row("t", State::Complete)),
+            change(&long, "many", 1, many),
+            create(&short, row("t", State::Complete)),
+        ])
+        .await;
+    assert!(written.iter().all(Result::is_ok));
+    // Only its burial and the first step, as a crash would leave it.
+    store
+        .writer
+        .work({
+            let long = long.clone();
+            move |desk| super::files::delete(desk, &long)
+        })
+        .await
+        .unwrap();
+    assert_eq!(store.get(&long).await.unwrap(), None);
+    let listed = store.list(&crate::Filter::default(), None, 9).await.unwrap().rows;
+    assert_eq!(listed.iter().map(|row| &row.generation).collect::<Vec<_>>(), [&short]);
+    // Sweeps finish it, although nothing is old enough.
+    for _ in 0..3 {
+        store.sweep(None, None, 10).await.unwrap();
+    }
+    let left = store
+        .readers
+        .read(|connection| connection.query_row("SELECT count(*) FROM event", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(left.await.unwrap(), 1);
+    assert!(store.commit(vec![create(&long, row("t", State::Queued))]).await[0].is_ok(), "its name is free again");
 }

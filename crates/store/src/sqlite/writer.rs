@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     batch::{self, Applied, Prepared},
-    lanes::Lanes,
+    lanes::{Lanes, Weights},
     row::is_full,
 };
 use crate::{Change, CommitError, Committed, OnCommit, StoreError, StoredEvent};
@@ -43,6 +43,7 @@ struct Pending {
 pub(super) struct Desk {
     pub(super) connection: Connection,
     pub(super) lanes: SharedLanes,
+    weights: Arc<Weights>,
     /// Blobs that a sweep has told of and the next one may forget.
     pub(super) told: Vec<String>,
     on_commit: OnCommit,
@@ -63,11 +64,12 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         lanes: SharedLanes,
+        weights: Arc<Weights>,
         on_commit: OnCommit,
         lock: File,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(COMMIT_QUEUE_MAX);
-        let desk = Desk { connection, lanes, told: Vec::new(), on_commit, synced: true, _lock: lock };
+        let desk = Desk { connection, lanes, weights, told: Vec::new(), on_commit, synced: true, _lock: lock };
         let thread = thread::Builder::new().name("rushes-store".into()).spawn(move || desk.run(inbox))?;
         Ok(Self { requests: Some(requests), thread: Mutex::new(Some(thread)) })
     }
@@ -169,10 +171,9 @@ impl Desk {
     /// One transaction, then the queue, then the listeners, then the callers.
     fn write(&mut self, batch: Vec<Pending>) {
         let strict = batch.iter().any(|pending| pending.prepared.change.durability == Durability::Strict);
-        let applied = match self
-            .sync(strict)
-            .and_then(|()| batch::transact(&self.connection, batch.iter().map(|pending| &*pending.prepared)))
-        {
+        let applied = match self.sync(strict).and_then(|()| {
+            batch::transact(&self.connection, &self.weights, batch.iter().map(|pending| &*pending.prepared))
+        }) {
             Ok(applied) => applied,
             // One large change must not refuse the small ones beside it.
             Err(error) if is_full(&error) => batch.iter().map(|pending| self.write_alone(&pending.prepared)).collect(),
@@ -207,7 +208,7 @@ impl Desk {
     }
 
     fn write_alone(&self, prepared: &Prepared) -> Applied {
-        match batch::transact(&self.connection, std::iter::once(prepared)) {
+        match batch::transact(&self.connection, &self.weights, std::iter::once(prepared)) {
             Ok(mut applied) => applied.remove(0),
             Err(error) => Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() },
         }

@@ -1,8 +1,8 @@
 //! What is written: a decided command as a change of the store, its row and its lane's charge.
 
-use engine::{Event as Decided, Phase, State};
+use engine::{Action, Event as Decided, Phase, State};
 use protocol::{Durability, GenerationId, Sequence};
-use store::{Change, Charge, Lease, NewEvent, QueueEntry, Row};
+use store::{Change, Charge, Lease, NewEvent, QueueEntry, Row, Shares};
 
 use super::{Task, Work};
 use crate::core::Core;
@@ -16,7 +16,7 @@ impl Core {
         after: &State,
         events: &[Decided],
     ) -> Option<Change> {
-        let Task::Decide { command, claim } = &work.task else { return None };
+        let Task::Decide { command, birth } = &work.task else { return None };
         let edge = events.iter().any(Decided::is_edge);
         Some(Change {
             generation: generation.clone(),
@@ -27,8 +27,11 @@ impl Core {
                 .map(|event| NewEvent { event: event.show.clone(), fact: event.fact_bytes() })
                 .collect(),
             row: edge.then(|| self.row(generation, after)),
-            claim: claim.clone(),
+            claim: birth.as_ref().and_then(|birth| birth.claim.clone()),
             charge: self.charge(generation, before, after),
+            shares: shares(&command.action),
+            letter: engine::letter(after, events).map(Box::new),
+            redrives: birth.as_ref().and_then(|birth| birth.redrives.clone()),
             durability: match after.pipeline.durability {
                 Durability::Relaxed => Durability::Relaxed,
                 Durability::Strict | Durability::Relay => Durability::Strict,
@@ -44,6 +47,7 @@ impl Core {
             order: i64::try_from(state.created_at.0).unwrap_or(i64::MAX),
             not_before: state.updated_at.plus(self.config.external_stall_ms),
             cost_ms: 0,
+            gates: Vec::new(),
         };
         Row {
             owner: state.owner.clone(),
@@ -59,7 +63,8 @@ impl Core {
                     pool: place.pool,
                     order: place.order,
                     not_before: place.not_before,
-                    cost_ms: place.cost_ms,
+                    cost_ms: i64::try_from(self.experience.run_ms(state)).unwrap_or(i64::MAX),
+                    gates: self.holds.gates(state).iter().map(ToString::to_string).collect(),
                 }),
             },
             lease: state.holder.as_ref().map(|holder| Lease {
@@ -69,6 +74,7 @@ impl Core {
                 worker: holder.worker.to_string(),
                 node: holder.node.clone(),
             }),
+            due_at: state.expires_at(),
         }
     }
 
@@ -76,13 +82,23 @@ impl Core {
     fn charge(&self, generation: &GenerationId, before: Option<&State>, after: &State) -> Option<Charge> {
         let before = before?;
         let started = after.holder.is_some() && before.fence != after.fence;
-        if started {
-            let place = engine::project(before).queue?;
-            return Some(Charge { tenant: after.tenant.clone(), pool: place.pool, cost_ms: place.cost_ms });
+        if let Some(holder) = after.holder.as_ref().filter(|_| started) {
+            let pool = before.pool_here()?.clone();
+            return Some(Charge { tenant: after.tenant.clone(), pool, cost_ms: holder.charged_ms });
         }
         let holder = before.holder.as_ref().filter(|_| after.holder.is_none())?;
         let clock = self.leases.get(generation)?;
-        let took = i64::try_from(self.now.since(holder.since)).unwrap_or(i64::MAX);
-        Some(Charge { tenant: after.tenant.clone(), pool: clock.pool.clone(), cost_ms: took - clock.predicted_ms })
+        // A slot that was released early cost only until then.
+        let until = clock.released_at.unwrap_or(self.now);
+        let took = i64::try_from(until.since(holder.since)).unwrap_or(i64::MAX);
+        let cost_ms = took.saturating_sub(clock.predicted_ms);
+        Some(Charge { tenant: after.tenant.clone(), pool: clock.pool.clone(), cost_ms })
     }
+}
+
+/// The files of a retried generation, which the new one names as its own.
+fn shares(action: &Action) -> Option<Shares> {
+    let Action::Submit(submit) = action else { return None };
+    let from = submit.retry_of.clone().filter(|_| !submit.kept.is_empty())?;
+    Some(Shares { from, names: submit.kept.iter().map(|(_, artifact)| artifact.name.clone()).collect() })
 }

@@ -11,8 +11,11 @@ use crate::core::{Answer, Core, Effect, Ticket};
 impl Core {
     pub(super) fn conclude_read(&mut self, generation: &GenerationId, then: &Then, seen: Option<Seen>, repeated: bool) {
         let Then::Answer(ticket) = then else {
-            // Only read to be in memory: a watched generation that waits.
+            // Only read to be in memory: a watched generation that waits, or one whose time may be up.
             self.survey_soon(generation);
+            if self.state(generation).is_some() {
+                self.check_expiry(generation);
+            }
             return;
         };
         self.answer_seen(*ticket, seen, repeated);

@@ -58,6 +58,7 @@ impl Story {
             instance: "1".into(),
             node: "node".into(),
             bearer: UserId::new("workers").unwrap(),
+            charged_ms: 0,
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::Row;
 
 const DATABASE: &str = "rushes.db";
 
@@ -78,10 +79,37 @@ async fn a_folder_of_another_version_is_refused() {
     database.execute_batch("PRAGMA user_version = 7").unwrap();
     drop(database);
     let refused = Sqlite::open(options(folder.path(), 1)).unwrap_err();
-    assert!(matches!(refused, OpenError::Version { found: 7, known: 1, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Version { found: 7, known: 2, .. }), "{refused:?}");
     assert!(
-        refused.to_string().contains("has version 7, this program reads version 1: start the program that wrote it")
+        refused.to_string().contains("has version 7, this program reads version 2: start the program that wrote it")
     );
+}
+
+#[tokio::test]
+async fn a_folder_of_the_first_version_is_taken_over_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = generation("a");
+    let store = open(folder.path());
+    let waiting = Row { queue: Some(entry(5, 100)), ..row("t", State::Queued) };
+    assert!(store.commit(vec![create(&a, waiting.clone())]).await[0].is_ok());
+    store.close().await;
+    drop(store);
+    let database = rusqlite::Connection::open(folder.path().join(DATABASE)).unwrap();
+    database
+        .execute_batch(
+            "DROP TABLE letter; DROP TABLE switch; DROP INDEX generation_due; DROP INDEX generation_unfinished_of_tenant;
+             ALTER TABLE generation DROP COLUMN gates; ALTER TABLE generation DROP COLUMN due_at;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(database);
+    for _ in 0..2 {
+        let store = open(folder.path());
+        assert_eq!(store.load(&a).await.unwrap().unwrap().row, waiting);
+        assert_eq!(store.reserve(&pool(), 1, Timestamp(2_000), Timestamp(3_000)).await.unwrap().len(), 1);
+        store.put_switch("kept", Some("yes")).await.unwrap();
+        store.close().await;
+    }
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! Gates: tells the queue which of them are closed, and owners what holds their work back. Whether one is open is the
+//! engine's to say ([`engine::Holds`]); here it is noticed that it changed.
+
+use engine::{Action, Event as Decided, Fact, Gate, Hold, State, breaker};
+use protocol::{BreakerName, GenerationId, PipelineName, TenantId, Timestamp, UserId};
+use serde::Serialize;
+
+use super::{
+    Core, Effect,
+    desk::{Task, Then},
+    timers::Timer,
+};
+
+/// What an operator decides about gates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Switch {
+    /// New runs of a pipeline start, or do not.
+    Pause {
+        /// Which one.
+        pipeline: PipelineName,
+        /// Do they not?
+        paused: bool,
+    },
+    /// A breaker is held open or closed, or left to itself.
+    Force {
+        /// Which one.
+        breaker: BreakerName,
+        /// How.
+        forced: Option<breaker::Forced>,
+    },
+}
+
+/// A breaker, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakerView {
+    /// `<stage>:<backend>`.
+    pub breaker: BreakerName,
+    /// `closed`, `open`, or `probing` while one run may show whether all is well again.
+    pub state: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When a probe may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<GenerationId>,
+    /// What an operator decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forced: Option<breaker::Forced>,
+}
+
+/// The gates an operator steers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatesView {
+    /// Paused pipelines.
+    pub paused: Vec<PipelineName>,
+    /// Breakers that have something to tell.
+    pub breakers: Vec<BreakerView>,
+}
+
+impl Core {
+    /// What operators decided in an earlier run of this node. Whoever it concerns was told then.
+    pub fn adopt_switches(&mut self, switches: &[Switch]) {
+        for switch in switches {
+            let gate = self.turn(switch);
+            self.retell([gate]);
+        }
+    }
+
+    /// An operator decided; it was stored before.
+    pub(super) fn switch(&mut self, switch: &Switch) {
+        let gate = self.turn(switch);
+        self.retell([gate.clone()]);
+        self.effects.push(Effect::FindWaiting(gate));
+    }
+
+    fn turn(&mut self, switch: &Switch) -> Gate {
+        match switch {
+            Switch::Pause { pipeline, paused } => {
+                self.holds.pause(pipeline, *paused);
+                Gate::Pipeline(pipeline.clone())
+            }
+            Switch::Force { breaker, forced } => {
+                self.holds.force(breaker, *forced);
+                Gate::Breaker(breaker.clone())
+            }
+        }
+    }
+
+    /// Those that wait before a gate that changed hear of it.
+    pub(super) fn waiting(&mut self, gate: &Gate, generations: Vec<GenerationId>) {
+        let open = self.holds.is_open(gate, self.now);
+        for generation in generations {
+            let action = if open { Action::Unpark } else { Action::Park };
+            let command = engine::Command { id: self.command_id(), action };
+            self.put(&generation, Task::Decide { command, birth: None }, Then::May);
+        }
+    }
+
+    /// A run is offered or adopted.
+    pub(super) fn taken(&mut self, state: &State) {
+        self.holds.taken(state, self.now);
+        self.retell(self.holds.gates(state));
+    }
+
+    /// An offer came to nothing, or a run is over.
+    pub(super) fn left(&mut self, generation: &GenerationId, tenant: &TenantId, owner: &UserId) {
+        self.holds.left(generation, tenant, owner, self.now);
+        self.retell([Gate::Tenant(tenant.clone()), Gate::Owner(tenant.clone(), owner.clone())]);
+        self.retell_breakers();
+    }
+
+    /// What stages say of what they lean on.
+    pub(super) fn follow_breakers(&mut self, generation: &GenerationId, after: &State, events: &[Decided]) {
+        for event in events {
+            let (stage, failed) = match &event.fact {
+                Fact::StageCompleted { stage, .. } => (stage, None),
+                Fact::StageFailed { stage, kind, .. } => (stage, Some(*kind)),
+                _ => continue,
+            };
+            let all = after.pipeline.stages.iter().chain(after.pipeline.on_failed.as_deref());
+            let Some(definition) = all.into_iter().find(|one| one.name == *stage) else { continue };
+            let name = definition.breaker_name();
+            let known = self.holds.breakers().contains_key(&name);
+            let was_open = !self.holds.is_open(&Gate::Breaker(name.clone()), self.now);
+            match failed {
+                Some(kind) if breaker::counts(kind) => self.holds.failed(&name, generation, self.now),
+                Some(_) => continue,
+                None => self.holds.succeeded(&name, generation),
+            }
+            let gate = Gate::Breaker(name.clone());
+            self.retell([gate.clone()]);
+            let is_open = !self.holds.is_open(&gate, self.now);
+            let closed_for_good = known && !self.holds.breakers().contains_key(&name);
+            if is_open != was_open && is_open || was_open && closed_for_good {
+                tracing::warn!(breaker = %name, open = is_open, "breaker turned");
+                self.effects.push(Effect::FindWaiting(gate));
+            }
+        }
+    }
+
+    /// A breaker's time is up: one run may pass.
+    pub(super) fn check_breaker(&mut self, breaker: &BreakerName) {
+        self.retell([Gate::Breaker(breaker.clone())]);
+    }
+
+    fn retell_breakers(&mut self) {
+        let breakers: Vec<_> = self.holds.breakers().keys().cloned().map(Gate::Breaker).collect();
+        self.retell(breakers);
+    }
+
+    /// Tells the queue of gates that changed.
+    fn retell(&mut self, gates: impl IntoIterator<Item = Gate>) {
+        let mut opened = false;
+        for gate in gates {
+            let open = self.holds.is_open(&gate, self.now);
+            if let Gate::Breaker(name) = &gate
+                && let Some(breaker::Standing::Open { until }) = self.holds.breakers().get(name).map(|b| b.standing())
+                && *until > self.now
+            {
+                self.timers.arm(Timer::Breaker(name.clone()), *until);
+            }
+            let changed = if open { self.closed.remove(&gate) } else { self.closed.insert(gate.clone()) };
+            if changed {
+                self.effects.push(Effect::Gate { name: gate.to_string(), open });
+                opened |= open;
+            }
+        }
+        if opened {
+            let pools: Vec<_> = self.pools.keys().cloned().collect();
+            for pool in pools {
+                self.kick(&pool);
+            }
+        }
+    }
+
+    /// Is an entry of the queue kept out of its lane by what holds it back? One written before a bound was set is not.
+    pub(super) fn is_gated(&self, hold: &Hold, state: &State, gates: &[String]) -> bool {
+        let gate = match hold {
+            Hold::Pause { pipeline } => Gate::Pipeline(pipeline.clone()),
+            Hold::Breaker { breaker } => Gate::Breaker(breaker.clone()),
+            Hold::Tenant { .. } => Gate::Tenant(state.tenant.clone()),
+            Hold::Owner { .. } => Gate::Owner(state.tenant.clone(), state.owner.clone()),
+        };
+        gates.contains(&gate.to_string()) && self.closed.contains(&gate)
+    }
+
+    pub(super) fn gates_view(&self) -> GatesView {
+        let view = |(name, one): (&BreakerName, &breaker::Breaker)| {
+            let (state, until, probe) = match one.standing() {
+                breaker::Standing::Closed => ("closed", None, None),
+                breaker::Standing::Open { until } => ("open", Some(*until), None),
+                breaker::Standing::Probing { generation } => ("probing", None, Some(generation.clone())),
+            };
+            let state = match one.forced() {
+                Some(breaker::Forced::Open) => "open",
+                Some(breaker::Forced::Closed) => "closed",
+                None => state,
+            };
+            BreakerView { breaker: name.clone(), state, failures: one.failures(), until, probe, forced: one.forced() }
+        };
+        GatesView {
+            paused: self.holds.paused().iter().cloned().collect(),
+            breakers: self.holds.breakers().iter().map(view).collect(),
+        }
+    }
+}
