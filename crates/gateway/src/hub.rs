@@ -34,7 +34,7 @@ pub use self::{
     wake::Wake,
     watcher::Watch,
 };
-use crate::node::Clock;
+use crate::{counts::Counter, node::Clock};
 
 /// Locks the map is spread over: enough that two cores rarely meet, few enough to walk.
 const SHARDS: usize = 64;
@@ -46,6 +46,8 @@ const INTEREST_INTERVAL: Duration = Duration::from_secs(2);
 const INTEREST_PAUSE: Duration = Duration::from_millis(250);
 /// Heads of watched generations are compared with the log so often, in case the bus lost the last event of one.
 const HEADS_INTERVAL: Duration = Duration::from_secs(15);
+/// Whoever comes back within so long, in milliseconds, has not left: a reload, or a pause between two long-polls.
+const WATCHER_BACK_MS: u64 = 10_000;
 /// Generations in one such question.
 const HEADS_PAGE: usize = 500;
 
@@ -74,6 +76,8 @@ pub struct Hub {
     changed: Mutex<Vec<Arc<Tail>>>,
     notify: Notify,
     clock: Clock,
+    /// Generations whose last watcher left before the end, and was not back in time.
+    abandoned: Counter,
 }
 
 impl std::fmt::Debug for Hub {
@@ -95,7 +99,14 @@ impl Hub {
             changed: Mutex::default(),
             notify: Notify::new(),
             clock,
+            abandoned: Counter::default(),
         })
+    }
+
+    /// Generations that ended, or were forgotten, when everybody who had watched them was gone.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned.get()
     }
 
     /// The tail of a generation, if there is one.
@@ -195,7 +206,23 @@ impl Hub {
         });
         let forgotten = if current { shard.remove(generation) } else { None };
         drop(shard);
+        // Nobody was back for as long as a tail is kept; its end will find another tail.
+        if let Some(tail) = &forgotten {
+            self.ended(tail);
+        }
         drop(forgotten);
+    }
+
+    /// Counts a generation that ended while nobody looked who had looked before.
+    fn ended(&self, tail: &Tail) {
+        let left = tail.take_left();
+        if tail.watching() == 0 && left.is_some_and(|left| (self.clock)().since(left) >= WATCHER_BACK_MS) {
+            self.abandoned.add(1);
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     fn forget_idle(&self) {
@@ -224,6 +251,9 @@ impl Hub {
         };
         let unwatched = tail.watching() == 0;
         tail.append(events);
+        if events.last().is_some_and(|event| event.kind.is_terminal()) {
+            self.ended(&tail);
+        }
         if is_new {
             self.owners.announce(first);
             if unwatched {

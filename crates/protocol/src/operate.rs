@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::State,
     http::Priority,
-    id::{GenerationId, PoolName, StageName, TenantId, UserId, WorkerId},
+    id::{BreakerName, GenerationId, PipelineName, PoolName, StageName, TenantId, UserId, WorkerId},
     number::Timestamp,
 };
 
@@ -32,6 +32,22 @@ pub enum Reason {
     Ended,
     /// A producer outside writes it; it never waits for a worker.
     External,
+    /// An operator paused its pipeline.
+    Paused {
+        /// Which one.
+        pipeline: PipelineName,
+    },
+    /// What a stage of it needs is broken.
+    BreakerOpen {
+        /// Which breaker.
+        breaker: BreakerName,
+    },
+    /// Its tenant has as many runs under way as it may.
+    TenantLimit,
+    /// Its owner has as many runs under way as they may.
+    OwnerLimit,
+    /// Both are bounded, and one of them has as many runs under way as it may.
+    TenantOrOwnerLimit,
     /// A try failed, and the next one waits.
     RetryAt {
         /// Until when.

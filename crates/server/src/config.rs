@@ -120,6 +120,8 @@ pub struct Retention {
     pub events: Option<Duration>,
     /// Artifacts.
     pub artifacts: Option<Duration>,
+    /// Uploads that no unfinished generation names.
+    pub uploads: Option<Duration>,
 }
 
 /// Bounds of what one caller may use.
@@ -172,7 +174,7 @@ impl Config {
             durability: Durability::Strict,
             worker_pipelines: mode == Mode::Demo,
             log: Log { format: LogFormat::Pretty, level: "info".to_owned() },
-            retention: Retention { events: Some(30 * DAY), artifacts: Some(7 * DAY) },
+            retention: Retention { events: Some(30 * DAY), artifacts: Some(7 * DAY), uploads: Some(7 * DAY) },
             limits: Limits {
                 unfinished_per_owner: limits::UNFINISHED_PER_OWNER_MAX,
                 unfinished_per_tenant: limits::UNFINISHED_PER_TENANT_MAX,

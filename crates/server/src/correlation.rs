@@ -1,6 +1,8 @@
 //! One id for everything a request causes: taken from `x-correlation-id` or made, echoed on the answer, and written
 //! into every log line of the request.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
     middleware::Next,
@@ -11,13 +13,28 @@ use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use protocol::{CausalId, TraceParent};
 use tracing::Instrument as _;
 
-use crate::{clock::Now, problem::Failure, random::random};
+use crate::{
+    client::{self, Peer},
+    clock::Now,
+    config::Network,
+    problem::Failure,
+    random::random,
+};
 
 /// The header, in both directions.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// W3C Trace Context, from whoever asks.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What the layer knows before it sees a request.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    /// The time.
+    pub(crate) now: Now,
+    /// Who is believed about a client's address.
+    pub(crate) proxies: Arc<[Network]>,
+}
 
 /// The id of the request at hand.
 #[derive(Debug, Clone)]
@@ -40,11 +57,16 @@ fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
 }
 
 /// Correlates, opens the request's span, and turns a panic of a handler into an answer.
-pub(crate) async fn correlate(State(now): State<Now>, mut request: Request, next: Next) -> Response {
-    let id = taken(request.headers().get(&HEADER)).unwrap_or_else(|| CausalId::generate(now(), random()));
+pub(crate) async fn correlate(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
+    let made = || CausalId::generate((entrance.now)(), random());
+    let id = taken(request.headers().get(&HEADER)).unwrap_or_else(made);
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let trace = traced(request.headers());
-    let span = tracing::info_span!("request", method = %request.method(), route, correlation = %id, trace = tracing::field::Empty);
+    let span = tracing::info_span!("request", method = %request.method(), route, correlation = %id, trace = tracing::field::Empty, client = tracing::field::Empty);
+    if let Some(Peer(peer)) = request.extensions().get() {
+        let client = client::address(peer.ip(), request.headers(), &entrance.proxies);
+        span.record("client", tracing::field::display(client));
+    }
     if let Some(trace) = &trace {
         span.record("trace", trace.trace_id());
     }
@@ -92,13 +114,17 @@ mod tests {
 
     use super::*;
 
+    fn entrance() -> Entrance {
+        Entrance { now: crate::clock::system(), proxies: Arc::from([]) }
+    }
+
     async fn broken() {
         panic!("the film is on fire");
     }
 
     #[tokio::test]
     async fn a_panic_is_answered_and_says_nothing_of_itself() {
-        let router = Router::new().route("/", get(broken)).layer(from_fn_with_state(crate::clock::system(), correlate));
+        let router = Router::new().route("/", get(broken)).layer(from_fn_with_state(entrance(), correlate));
         let request = Request::builder().header(HEADER, "order-7").body(Body::empty()).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 500);

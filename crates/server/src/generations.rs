@@ -31,9 +31,6 @@ use crate::{
 /// Generations of a page nobody gave a limit for.
 const PAGE_DEFAULT: usize = 50;
 
-/// A queue is searched so deep for one's place; further down it is not told. Ten pages of people who wait.
-pub(crate) const PLACES_MAX: usize = 2_000;
-
 /// Most reports in one request: a producer that was cut off for a minute at four a second.
 const REPORTS_MAX: usize = 256;
 

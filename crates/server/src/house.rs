@@ -29,7 +29,7 @@ use crate::{
     blobs::Blobs,
     clock::{self, System},
     config::{Config, ConfigError, Mode, Warning},
-    correlation,
+    correlation::{self, Entrance},
     metrics::{self, Listeners, Metrics, Work},
     random::random,
     retention::Sweeper,
@@ -202,7 +202,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     metrics.watch(Box::new(Work(Arc::clone(&house.orchestrator))));
     house.start_sweeper(&metrics, &lifetimes);
     let webhooks = house.start_webhooks(&metrics, &lifetimes).await?;
-    let router = router(&house.surface(&doors, &metrics, webhooks, &lifetimes), gateway, metrics);
+    let entrance = Entrance { now: clock::system(), proxies: config.trusted_proxies.as_slice().into() };
+    let router = router(&house.surface(&doors, &metrics, webhooks, &lifetimes), gateway, metrics, entrance);
     serve_on(listener, router, &lifetimes);
     let url = house.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     tracing::info!(%address, data = %config.data.display(), durability = ?config.durability, "listening");
@@ -328,15 +329,14 @@ impl House<'_> {
 }
 
 /// Every route, with what lies over all of them.
-fn router(surface: &Surface, gateway: Arc<Gateway>, metrics: Arc<Metrics>) -> Router {
-    let now = surface.now.clone();
+fn router(surface: &Surface, gateway: Arc<Gateway>, metrics: Arc<Metrics>, entrance: Entrance) -> Router {
     gateway::routes(Arc::clone(&gateway))
         .merge(surface.routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))
         .layer(middleware::from_fn_with_state(gateway, gateway::guard))
-        .layer(middleware::from_fn_with_state(now, correlation::correlate))
+        .layer(middleware::from_fn_with_state(entrance, correlation::correlate))
 }
 
 fn serve_on(listener: TcpListener, router: Router, lifetimes: &Lifetimes) {

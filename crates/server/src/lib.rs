@@ -13,6 +13,7 @@
 mod artifacts;
 mod blobs;
 mod body;
+mod client;
 mod clock;
 pub mod config;
 mod correlation;

@@ -8,7 +8,10 @@
 pub(crate) mod pools;
 mod why;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use access::{Identity, Verb, may};
 use axum::{
@@ -21,10 +24,9 @@ use protocol::{
     operate::{InFlight, Place},
 };
 use serde::{Deserialize, Serialize};
-use store::Filter;
+use store::{Filter, Listed};
 
 use crate::{
-    generations::PLACES_MAX,
     problem::{Answer, Failure},
     surface::{Caller, Surface, forbidden},
 };
@@ -141,20 +143,24 @@ async fn in_flight(surface: &Surface, owner: UserId, tenant: Option<TenantId>) -
     let (queued, running) = (count(Stand::Queued).await?, count(Stand::Running).await?);
     let cancelling = count(Stand::Cancelling).await?;
     let page = surface.store.list(&filter, None, SHOWN_MAX).await?;
-    let scene = scene(surface, page.rows.iter().filter_map(|listed| listed.row.queue.as_ref())).await?;
+    let scene = scene(surface, &page.rows).await?;
     let generations = page.rows.iter().map(|listed| scene.place(listed)).collect::<Answer<_>>()?;
     Ok(InFlight { owner, queued, running, cancelling, generations })
 }
 
-/// Workers, and the queues of the pools that `entries` wait for.
-async fn scene(surface: &Surface, entries: impl Iterator<Item = &store::QueueEntry>) -> Answer<Scene> {
-    let mut scene = Scene::new((surface.now)(), surface.orchestrator.workers().await?);
-    for entry in entries {
-        if !scene.knows(&entry.pool) {
-            scene.add_queue(entry.pool.clone(), surface.store.queue(&entry.pool, PLACES_MAX).await?);
+/// Workers, and how much comes before each of `listed` that waits.
+async fn scene(surface: &Surface, listed: &[Listed]) -> Answer<Scene> {
+    let mut by_pool: BTreeMap<&PoolName, Vec<GenerationId>> = BTreeMap::new();
+    for one in listed {
+        if let Some(entry) = &one.row.queue {
+            by_pool.entry(&entry.pool).or_default().push(one.generation.clone());
         }
     }
-    Ok(scene)
+    let mut ranks = HashMap::new();
+    for (pool, generations) in by_pool {
+        ranks.extend(surface.store.ranks(pool, &generations).await?.into_iter().map(|(id, rank)| (id, rank.before)));
+    }
+    Ok(Scene { now: (surface.now)(), workers: surface.orchestrator.workers().await?, ranks })
 }
 
 pub(crate) async fn place(
@@ -165,7 +171,7 @@ pub(crate) async fn place(
     operator(&identity)?;
     let id = GenerationId::new(id).map_err(|_| Failure::not_found())?;
     let listed = surface.store.get(&id).await?.ok_or_else(Failure::not_found)?;
-    let scene = scene(&surface, listed.row.queue.iter()).await?;
+    let scene = scene(&surface, std::slice::from_ref(&listed)).await?;
     Ok(Json(scene.place(&listed)?))
 }
 

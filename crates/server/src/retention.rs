@@ -52,8 +52,12 @@ impl Sweeper {
             age.map(|age| protocol::Timestamp(now.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))))
         };
         let removal = self.blobs.removal();
+        let uploads = match before(self.retention.uploads) {
+            Some(before) => self.store.sweep_uploads(before, BATCH).await?,
+            None => 0,
+        };
         let swept = self.store.sweep(before(self.retention.events), before(self.retention.artifacts), BATCH).await?;
-        let removed = swept.generations.len() + swept.blobs.len();
+        let removed = uploads + swept.generations.len() + swept.blobs.len();
         self.metrics.swept(swept.generations.len());
         for generation in swept.generations {
             self.bus.publish(Signal::Deleted(generation));

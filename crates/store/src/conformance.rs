@@ -79,4 +79,5 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     files::a_blob_is_told_of_when_nobody_names_it(&*fresh().await).await;
     files::retention_removes_what_is_old_in_small_batches(&*fresh().await).await;
     files::an_upload_is_found_again(&*fresh().await).await;
+    files::old_uploads_go_unless_unfinished_work_names_them(&*fresh().await).await;
 }

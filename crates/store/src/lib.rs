@@ -141,6 +141,13 @@ pub trait Store: History {
         limit: usize,
     ) -> Result<Swept, StoreError>;
 
+    /// One small batch of retention: uploads from before `before` that no unfinished generation names lose their rows, at
+    /// most `limit`. What nobody refers to after it is told of by the next [`Store::sweep`]. Answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn sweep_uploads(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// Records a file of a generation. The same name again replaces it.
     ///
     /// # Errors

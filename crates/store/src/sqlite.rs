@@ -19,6 +19,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod unfinished;
+mod uploads;
 mod writer;
 
 use std::{collections::HashMap, fmt, path::PathBuf};
@@ -288,6 +289,14 @@ impl Store for Sqlite {
         limit: usize,
     ) -> Result<Swept, StoreError> {
         self.writer.work(move |desk| files::sweep(desk, events_before, artifacts_before, limit)).await
+    }
+
+    async fn sweep_uploads(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let unused = self.readers.read(move |connection| uploads::unused(connection, before, limit)).await?;
+        if unused.files.is_empty() {
+            return Ok(0);
+        }
+        self.writer.work(move |desk| Ok(uploads::remove(&desk.connection, &unused)?)).await
     }
 
     async fn put_artifact(&self, generation: &GenerationId, artifact: Artifact) -> Result<(), StoreError> {

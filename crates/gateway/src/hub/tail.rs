@@ -10,7 +10,7 @@ use std::sync::{
 
 use bus::{Frame, Interest};
 use parking_lot::Mutex;
-use protocol::{Event, GenerationId, Hint, Sequence, Tick, live::FrameWish};
+use protocol::{Event, GenerationId, Hint, Sequence, Tick, Timestamp, live::FrameWish};
 
 use super::{
     Hub,
@@ -50,6 +50,8 @@ pub struct Tail {
     pub(super) idle_ticket: AtomicU64,
     pub(super) announced: Mutex<Option<Interest>>,
     dirty: AtomicBool,
+    /// When the last watcher left an unfinished generation; 0 while somebody watches, or nobody ever did.
+    left_at: AtomicU64,
     hub: Weak<Hub>,
 }
 
@@ -64,6 +66,7 @@ impl Tail {
             idle_ticket: AtomicU64::new(0),
             announced: Mutex::default(),
             dirty: AtomicBool::new(false),
+            left_at: AtomicU64::new(0),
             hub,
         }
     }
@@ -169,6 +172,7 @@ impl Tail {
             watchers.push(Arc::clone(&watcher));
             self.watching.store(watchers.len(), Ordering::Relaxed);
         }
+        self.left_at.store(0, Ordering::Relaxed);
         self.wished(wish);
         Watch::new(Arc::clone(self), watcher)
     }
@@ -180,6 +184,18 @@ impl Tail {
             self.wants_every_frame.store(true, Ordering::Relaxed);
         }
         self.interest_changed();
+    }
+
+    fn note_leaving(&self) {
+        let unfinished = self.look(|recent| recent.log.newest().is_some_and(|one| !one.event().kind.is_terminal()));
+        if let Some(hub) = self.hub.upgrade().filter(|_| unfinished) {
+            self.left_at.store(hub.now().0.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// When the last watcher left an unfinished generation, told once.
+    pub(super) fn take_left(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.left_at.swap(0, Ordering::Relaxed))).filter(|at| at.0 > 0)
     }
 
     pub(super) fn leave(self: &Arc<Self>, watcher: &Watcher) {
@@ -197,6 +213,7 @@ impl Tail {
             watchers.len()
         };
         if left == 0 {
+            self.note_leaving();
             let mut recent = self.recent.lock();
             recent.log.shrink(UNWATCHED_EVENTS_MAX);
             recent.frames.shrink();

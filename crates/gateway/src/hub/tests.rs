@@ -175,3 +175,46 @@ fn a_terminal_event_is_like_any_other_for_a_tail() {
     let newest = hub.tail(&id("gen_a")).and_then(|tail| tail.newest()).unwrap();
     assert!(newest.event().kind.is_terminal());
 }
+
+/// A hub whose clock is wound by hand.
+fn hub_at(now: &Arc<std::sync::atomic::AtomicU64>) -> Arc<Hub> {
+    let now = Arc::clone(now);
+    Hub::new(Arc::new(move || Timestamp(now.load(std::sync::atomic::Ordering::Relaxed))))
+}
+
+fn ended(hub: &Hub, generation: &str, sequence: u64) {
+    let mut event = event(sequence);
+    event.generation_id = id(generation);
+    event.kind = EventType::Complete;
+    hub.hear(&Signal::Events(Arc::from([event])));
+}
+
+#[test]
+fn a_generation_whose_last_watcher_left_before_its_end_is_counted_once() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let now = Arc::new(std::sync::atomic::AtomicU64::new(1_000));
+    let hub = hub_at(&now);
+    for (name, watched, back) in [("gen_left", true, false), ("gen_never", false, false), ("gen_back", true, true)] {
+        committed(&hub, name, 1..=2);
+        if watched {
+            drop(hub.watch(&id(name), Arc::new(Wake::default()), None));
+        }
+        now.fetch_add(super::WATCHER_BACK_MS, Relaxed);
+        let again = back.then(|| hub.watch(&id(name), Arc::new(Wake::default()), None));
+        ended(&hub, name, 3);
+        drop(again);
+    }
+    // Between two polls nobody is there, and somebody comes back.
+    committed(&hub, "gen_poll", 1..=2);
+    drop(hub.watch(&id("gen_poll"), Arc::new(Wake::default()), None));
+    now.fetch_add(super::WATCHER_BACK_MS - 1, Relaxed);
+    ended(&hub, "gen_poll", 3);
+    assert_eq!(hub.abandoned(), 1);
+    // Its tail is forgotten long before it ends.
+    committed(&hub, "gen_long", 1..=2);
+    drop(hub.watch(&id("gen_long"), Arc::new(Wake::default()), None));
+    now.fetch_add(limits::FINISHED_IN_MEMORY_MS + 1, Relaxed);
+    hub.forget_idle();
+    ended(&hub, "gen_long", 3);
+    assert_eq!(hub.abandoned(), 2);
+}

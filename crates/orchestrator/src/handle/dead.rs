@@ -78,6 +78,7 @@ impl Handle {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),
             causal,
+            trace: state.trace.clone(),
             pipeline,
             input,
             priority: change.priority.unwrap_or(state.priority),
@@ -87,7 +88,6 @@ impl Handle {
             kept: if same_work { self.still_kept(&state).await? } else { Vec::new() },
             claim: Some(Claim { scope: "redrive".to_owned(), key: generation.to_string(), digest }),
             redrives: Some(generation.clone()),
-            trace: state.trace.clone(),
         };
         self.create(draft).await.map_err(|problem| match problem.code {
             ErrorCode::IdempotencyConflict => {

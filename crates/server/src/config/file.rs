@@ -25,10 +25,10 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Contents {
     pub(super) entries: Vec<Entry>,
+    pub(super) webhooks: Vec<Webhook>,
     /// With the line each begins at.
     pub(super) pipelines: Vec<(usize, Pipeline)>,
     pub(super) tenants: Vec<(usize, Tenant)>,
-    pub(super) webhooks: Vec<Webhook>,
     /// With the line of each.
     pub(super) problems: Vec<(usize, String)>,
 }

@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "trusted_proxies",
         takes: "a list of addresses or networks",
-        doc: "Proxies in front that speak TLS. With one, plain text between it and the server is fine.",
+        doc: "Proxies in front that speak TLS. With one, plain text between it and the server is fine, and the client's address is what they say it is (`X-Forwarded-For` or `Forwarded`), which nobody else is believed.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -304,6 +304,19 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(quoted(&retention_word(config.retention.artifacts))),
     },
     Setting {
+        key: "retention.uploads",
+        takes: "from 1m to 3650d, or off",
+        doc: "Uploaded input files are removed after so long, unless an unfinished generation names them.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.retention.uploads = retention(text)?;
+            Ok(())
+        },
+        show: |config| Some(quoted(&retention_word(config.retention.uploads))),
+    },
+    Setting {
         key: "limits.unfinished_per_owner",
         takes: "from 1 to 1000000",
         doc: "Unfinished generations of one owner; one more answers 429 `queue_full`.",
@@ -395,6 +408,19 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(quoted(&shown(config.lease.after_close))),
     },
     Setting {
+        key: "webhooks.allow",
+        takes: "a list of addresses or networks",
+        doc: "Networks that webhooks may call although they are private, loopback or link-local, and the only ones they call in plain text. Without an entry, webhooks go to public addresses by https.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.webhooks_allow = list(text).map(network).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+        show: |config| Some(quoted_list(&config.webhooks_allow)),
+    },
+    Setting {
         key: "breaker.failures",
         takes: "from 1 to 1000, or off",
         doc: "So many failed tries of a stage in a row, on one backend, open its breaker: nothing that needs it starts.",
@@ -419,19 +445,6 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| Some(quoted(&shown(config.breaker.open))),
-    },
-    Setting {
-        key: "webhooks.allow",
-        takes: "a list of addresses or networks",
-        doc: "Networks that webhooks may call although they are private, loopback or link-local, and the only ones they call in plain text. Without an entry, webhooks go to public addresses by https.",
-        since: "0.1.0",
-        environment_alias: None,
-        secret: false,
-        read: |config, text| {
-            config.webhooks_allow = list(text).map(network).collect::<Result<_, _>>()?;
-            Ok(())
-        },
-        show: |config| Some(quoted_list(&config.webhooks_allow)),
     },
 ];
 

@@ -21,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
+use crate::client::Peer;
+
 /// A request's head must arrive within so long: honest clients send it in one packet, and who trickles it holds a descriptor.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,8 +51,8 @@ impl Connections {
                 accepted = listener.accept() => accepted, // Cancel-safe.
             };
             match accepted {
-                Ok((stream, _)) => {
-                    self.tracker.spawn(self.clone().serve(stream));
+                Ok((stream, peer)) => {
+                    self.tracker.spawn(self.clone().serve(stream, Peer(peer)));
                 }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
@@ -62,14 +64,15 @@ impl Connections {
     }
 
     /// Serves one connection until it ends, is taken over by a WebSocket, or the server stops.
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(self, stream: TcpStream, peer: Peer) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection without nodelay");
         }
         let spoke = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&spoke);
-        let router = self.router.map_request(move |request: Request<Incoming>| {
+        let router = self.router.map_request(move |mut request: Request<Incoming>| {
             heard.store(true, Relaxed);
+            request.extensions_mut().insert(peer);
             request.map(axum::body::Body::new)
         });
         let mut builder = Builder::new(TokioExecutor::new());

@@ -36,6 +36,11 @@ impl Collector for Listeners {
             ("frames_dropped", "Preview frames wanted and not sent in time", counts.frames_dropped.get()),
             ("log_pages_read", "Pages read from the log for watchers behind their tail", counts.log_pages.get()),
             ("snapshots_sent", "Watchers whose position was gone", counts.snapshots.get()),
+            (
+                "generations_abandoned",
+                "Generations whose last watcher left before the end and was not back in time",
+                self.0.hub().abandoned(),
+            ),
             ("watchers_stalled", "Watchers disconnected because their socket took nothing", counts.stalled.get()),
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

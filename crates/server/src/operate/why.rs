@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use orchestrator::WorkerView;
 use protocol::{
-    GenerationId, Pipeline, PoolName, State as Stand, Timestamp, WorkerId,
+    BreakerName, GenerationId, Pipeline, PipelineName, PoolName, State as Stand, Timestamp, WorkerId,
     http::Priority,
     limits,
     operate::{Place, Reason},
 };
 use serde::Deserialize;
-use store::{Listed, Queued};
+use store::{Listed, QueueEntry};
 
 use crate::problem::{Answer, Failure};
 
@@ -19,14 +19,29 @@ use crate::problem::{Answer, Failure};
 #[derive(Deserialize)]
 struct Shown {
     priority: Priority,
+    parked: Option<Parked>,
+}
+
+/// What its owner was told keeps it from running.
+#[derive(Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+enum Parked {
+    Pause {
+        pipeline: PipelineName,
+    },
+    Breaker {
+        breaker: BreakerName,
+    },
+    #[serde(other)]
+    Other,
 }
 
 /// What answers depend on, read once for all of them.
 pub(super) struct Scene {
-    now: Timestamp,
-    workers: Vec<WorkerView>,
-    /// How many come first, by pool.
-    queues: HashMap<PoolName, HashMap<GenerationId, u64>>,
+    pub(super) now: Timestamp,
+    pub(super) workers: Vec<WorkerView>,
+    /// How many come first, of those that are in a lane.
+    pub(super) ranks: HashMap<GenerationId, u64>,
 }
 
 /// Workers of a pool.
@@ -40,19 +55,6 @@ struct Crew {
 }
 
 impl Scene {
-    pub(super) fn new(now: Timestamp, workers: Vec<WorkerView>) -> Self {
-        Self { now, workers, queues: HashMap::new() }
-    }
-
-    pub(super) fn knows(&self, pool: &PoolName) -> bool {
-        self.queues.contains_key(pool)
-    }
-
-    /// The queue of `pool` in the order of claiming.
-    pub(super) fn add_queue(&mut self, pool: PoolName, queue: Vec<Queued>) {
-        self.queues.insert(pool, queue.into_iter().map(|queued| queued.generation).zip(0..).collect());
-    }
-
     /// Where `listed` stands, and why.
     pub(super) fn place(&self, listed: &Listed) -> Answer<Place> {
         let shown: Shown = serde_json::from_slice(&listed.row.snapshot)
@@ -62,11 +64,11 @@ impl Scene {
         let entry = listed.row.queue.as_ref().filter(|_| state == Stand::Queued && !is_external(listed));
         let pool = entry.map(|entry| entry.pool.clone());
         let crew = pool.as_ref().map(|pool| self.crew(pool)).unwrap_or_default();
-        let queue = pool.as_ref().and_then(|pool| self.queues.get(pool));
-        let queue_position = queue.and_then(|queue| queue.get(&listed.generation)).copied();
+        let queue_position = entry.and_then(|_| self.ranks.get(&listed.generation)).copied();
         let not_before = entry.map(|entry| entry.not_before).filter(|at| *at > self.now);
-        let reason = match &pool {
-            Some(_) => waits(crew, queue_position, not_before),
+        let reason = match entry {
+            Some(entry) => held(entry, shown.parked, queue_position, not_before)
+                .unwrap_or_else(|| waits(crew, queue_position, not_before)),
             None => stands(listed),
         };
         Ok(Place {
@@ -116,10 +118,40 @@ impl Scene {
                 format!("every worker of pool {pool} is silent or about to leave")
             }
             Reason::NoFreeSlot => format!("no slot of pool {pool} is free"),
+            Reason::Paused { pipeline } => format!("pipeline {pipeline} is paused"),
+            Reason::BreakerOpen { breaker } => format!("breaker {breaker} is open: what it needs is broken"),
+            Reason::TenantLimit => "its tenant has as many under way as it may".to_owned(),
+            Reason::OwnerLimit => "its owner has as many under way as they may".to_owned(),
+            Reason::TenantOrOwnerLimit => "its tenant or its owner has as many under way as they may".to_owned(),
             Reason::Behind { before: 1 } => "one comes first".to_owned(),
             Reason::Behind { before } => format!("{before} come first"),
             Reason::Next => "it is next, and about to be offered".to_owned(),
         }
+    }
+}
+
+/// What keeps something from running that is no want of workers: what its owner was told, or a bound on how much runs at
+/// once, whose gate keeps it out of its lane.
+fn held(
+    entry: &QueueEntry,
+    parked: Option<Parked>,
+    position: Option<u64>,
+    not_before: Option<Timestamp>,
+) -> Option<Reason> {
+    match parked {
+        Some(Parked::Pause { pipeline }) => return Some(Reason::Paused { pipeline }),
+        Some(Parked::Breaker { breaker }) => return Some(Reason::BreakerOpen { breaker }),
+        Some(Parked::Other) | None => {}
+    }
+    if position.is_some() || not_before.is_some() {
+        return None;
+    }
+    let limited = |whose: &str| entry.gates.iter().any(|gate| gate.starts_with(whose));
+    match (limited("tenant "), limited("owner ")) {
+        (true, true) => Some(Reason::TenantOrOwnerLimit),
+        (true, false) => Some(Reason::TenantLimit),
+        (false, true) => Some(Reason::OwnerLimit),
+        (false, false) => None,
     }
 }
 
@@ -196,7 +228,7 @@ mod tests {
         };
         let silent = now.0 - limits::CAPACITY_WINDOW_MS - 1;
         let workers = vec![worker(now.0, false, 1), worker(silent, false, 0), worker(now.0, true, 0)];
-        let scene = Scene::new(now, workers);
+        let scene = Scene { now, workers, ranks: HashMap::new() };
         assert_eq!(scene.crew(&"gpu".parse().unwrap()), crew(3, 1, 1));
         assert_eq!(scene.crew(&"cpu".parse().unwrap()), Crew::default());
     }

@@ -57,7 +57,7 @@ impl Bed {
             bus: Arc::new(bus),
             now: Arc::new(move || Timestamp(hand.load(Relaxed))),
             metrics: Arc::new(Metrics::new()),
-            retention: Retention { events: days(30), artifacts: days(7) },
+            retention: Retention { events: days(30), artifacts: days(7), uploads: days(7) },
         };
         Self { sweeper, deleted, time, _folder: folder }
     }
@@ -159,8 +159,33 @@ async fn files_go_first_then_events_and_unfinished_work_stays() {
 #[tokio::test]
 async fn nothing_goes_where_retention_is_off() {
     let mut bed = Bed::open();
-    bed.sweeper.retention = Retention { events: None, artifacts: None };
+    bed.sweeper.retention = Retention { events: None, artifacts: None, uploads: None };
     let done = bed.generation("gen_done", State::Complete).await;
     bed.days_later(10_000).await;
     assert!(bed.has("gen_done").await && bed.has_file(&done).await);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_uses_goes_with_its_file() {
+    let mut bed = Bed::open();
+    let received = bed.sweeper.blobs.receive(Body::from("a photograph")).await.unwrap();
+    let upload = store::Upload {
+        file: "upl_photograph".parse().unwrap(),
+        owner: "ada".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        size: received.size,
+        sha256: received.sha256.clone(),
+        at: Timestamp(BORN),
+    };
+    let (file, sha256) = (upload.file.clone(), upload.sha256.clone());
+    let pin = received.keep().await.unwrap();
+    bed.sweeper.store.put_upload(upload).await.unwrap();
+    drop(pin);
+    bed.sweeper.retention.uploads = None;
+    bed.days_later(6).await;
+    bed.days_later(100).await;
+    assert!(bed.has_file(&sha256).await, "it is off");
+    bed.sweeper.retention.uploads = Some(Duration::from_millis(7 * DAY_MS));
+    bed.days_later(101).await;
+    assert!(!bed.has_file(&sha256).await && bed.sweeper.store.upload(&file).await.unwrap().is_none());
 }

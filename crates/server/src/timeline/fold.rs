@@ -40,7 +40,7 @@ impl Fold {
         }
         let waits_anew = was_waiting && starts_another_wait(event.show.kind);
         if self.open.is_none() || was_held != is_held || after.is_terminal() || waits_anew {
-            self.close(end_by(event.show.kind));
+            self.close(end_by(event.show.kind, after.state_now()));
             if !after.is_terminal() {
                 self.open = Some(Span { from: self.now, until: None, duration_ms: 0, what: activity(&after, event) });
             }
@@ -167,7 +167,7 @@ fn begin(event: &Event) -> Timeline {
 /// What a generation does that stands like this since `event`.
 fn activity(state: &State, event: &Event) -> Activity {
     let stage = state.stage_here();
-    let pool = stage.map(|stage| stage.pool.clone());
+    let pool = state.pool_here().cloned();
     if let Some(holder) = &state.holder {
         return Activity::Run {
             worker: holder.worker.clone(),
@@ -199,7 +199,14 @@ const fn starts_another_wait(kind: EventType) -> bool {
 }
 
 /// How a run ended that this event ended.
-const fn end_by(kind: EventType) -> SpanEnd {
+const fn end_by(kind: EventType, stands: protocol::State) -> SpanEnd {
+    match (kind, stands) {
+        (EventType::CleanUpStarted, protocol::State::Cancelling) => SpanEnd::Cancelled,
+        (kind, _) => end_by_kind(kind),
+    }
+}
+
+const fn end_by_kind(kind: EventType) -> SpanEnd {
     match kind {
         EventType::HandedBack => SpanEnd::HandedBack,
         EventType::Cancelled => SpanEnd::Cancelled,

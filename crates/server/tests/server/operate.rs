@@ -251,3 +251,30 @@ async fn a_server_says_whether_it_lives_and_whether_it_is_ready() {
     let health: Value = bed.get("/health", "").await.json();
     assert_eq!(health["status"], "healthy");
 }
+
+#[tokio::test]
+async fn what_holds_runs_back_is_the_reason_before_any_want_of_workers() {
+    let bed = Bed::with(&[("limits.running_per_tenant", "1")]).await;
+    let (ada, op) = (bed.user("ada"), bed.token("op", "default", Role::Operator));
+    let (first, second) = (bed.submit(&ada).await, bed.submit(&ada).await);
+    let place = async |id: &str| bed.get(&format!("/v1/queue/{id}"), &op).await.json();
+    let mut worker = bed.worker("w1").await;
+    let mut other = bed.worker("w2").await;
+    tokio::select! {
+        _ = worker.take() => {}
+        _ = other.take() => {}
+    }
+    let running = place(&first).await;
+    assert_eq!(running["reason"], "running", "{running}");
+    let limited = place(&second).await;
+    assert_eq!((&limited["reason"], &limited["freeSlots"]), (&json!("tenant_limit"), &json!(1)), "{limited}");
+    let paused = bed.post("/v1/pipelines/video/pause", &op, "").await;
+    assert!(paused.status < 300, "{}", paused.text());
+    while place(&second).await["reason"] != "paused" {}
+    let paused = place(&second).await;
+    assert_eq!(
+        (&paused["pipeline"], &paused["why"]),
+        (&json!("video"), &json!("pipeline video is paused")),
+        "{paused}"
+    );
+}

@@ -128,6 +128,49 @@ pub(super) async fn an_upload_is_found_again(store: &dyn Store) {
     assert_eq!(store.upload(&upload.file.clone()).await, Ok(Some(upload)));
 }
 
+pub(super) async fn old_uploads_go_unless_unfinished_work_names_them(store: &dyn Store) {
+    let upload = |file: &str, blob: &str, at: u64| Upload {
+        file: id(file),
+        owner: id("ann"),
+        tenant: id("t"),
+        size: 42,
+        sha256: blob.into(),
+        at: Timestamp(at),
+    };
+    for (file, blob, at) in [
+        ("upl_used", "a", 1),
+        ("upl_used2", "b", 2),
+        ("upl_done", "c", 3),
+        ("upl_nobody", "d", 4),
+        ("upl_twin", "a", 5),
+        ("upl_young", "e", 50),
+    ] {
+        assert_eq!(store.put_upload(upload(file, blob, at)).await, Ok(()));
+    }
+    let input = |text: &str, state: State| {
+        let mut row = row("t", state);
+        row.snapshot = format!(r#"{{"input":{{"image":"{text}","prompt":"like upl_nobodyelse"}}}}"#).into_bytes();
+        row
+    };
+    assert!(commit(store, create(&generation("a"), input("upl_used", State::Running))).await.is_ok());
+    assert!(commit(store, create(&generation("b"), input("see upl_used2!", State::Queued))).await.is_ok());
+    assert!(commit(store, create(&generation("c"), input("upl_done", State::Complete))).await.is_ok());
+    assert_eq!(store.sweep_uploads(Timestamp(50), 1).await, Ok(1), "a batch is as small as it was asked for");
+    assert_eq!(store.sweep_uploads(Timestamp(50), 10).await, Ok(2));
+    assert_eq!(store.sweep_uploads(Timestamp(50), 10).await, Ok(0));
+    for (file, there) in [
+        ("upl_used", true),
+        ("upl_used2", true),
+        ("upl_young", true),
+        ("upl_done", false),
+        ("upl_nobody", false),
+        ("upl_twin", false),
+    ] {
+        assert_eq!(store.upload(&id(file)).await.expect("a read").is_some(), there, "{file}");
+    }
+    assert_eq!(sweep(store, None, None).await.blobs, ["c", "d"], "the twin's blob has another name still");
+}
+
 pub(super) async fn a_new_generation_shares_files_with_an_old_one(store: &dyn Store) {
     let a = ended(store, "a", 10).await;
     put(store, &a, "frames.tar", "blob").await;

@@ -230,7 +230,7 @@ fn remove_artifacts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<S
 }
 
 /// Notes `blob` if no row names it.
-fn orphan(connection: &Connection, blob: &str) -> rusqlite::Result<bool> {
+pub(super) fn orphan(connection: &Connection, blob: &str) -> rusqlite::Result<bool> {
     let noted = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO orphan(sha256) SELECT ?1
