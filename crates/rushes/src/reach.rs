@@ -39,11 +39,20 @@ pub(crate) struct Reach {
 impl Reach {
     /// A client, with the best token there is; an empty one where there is none, which a demo allows.
     pub(crate) fn client(&self) -> Result<Client, Fault> {
+        self.client_as(Role::User)
+    }
+
+    /// The same for an operator, who wants a token of that role.
+    pub(crate) fn operator(&self) -> Result<Client, Fault> {
+        self.client_as(Role::Operator)
+    }
+
+    fn client_as(&self, role: Role) -> Result<Client, Fault> {
         // The demo's secret is for the demo: no other host sees a token made from it.
         let is_here = Address::new(&self.server).map_err(sdk::ClientError::from)?.is_loopback();
         let token = match &self.token {
             Some(token) => token.clone(),
-            None if is_here => own_token(&self.data).unwrap_or_default(),
+            None if is_here => own_token(&self.data, role).unwrap_or_default(),
             None => String::new(),
         };
         Ok(Client::new(&self.server, token)?)
@@ -51,10 +60,10 @@ impl Reach {
 }
 
 /// A token for the demo of this machine, if its secret can be read.
-fn own_token(data: &Path) -> Option<String> {
+fn own_token(data: &Path, role: Role) -> Option<String> {
     let secret = demo_secret(data)?;
     let user = UserId::new(DEMO_USER).expect("a literal user id is valid");
-    Some(mint(&secret, &user, &TenantId::fallback(), Role::User, OWN_TOKEN_TTL))
+    Some(mint(&secret, &user, &TenantId::fallback(), role, OWN_TOKEN_TTL))
 }
 
 /// The secret a demo made for itself.
@@ -77,9 +86,9 @@ mod tests {
     #[test]
     fn the_demos_secret_makes_a_token_that_its_server_takes() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(own_token(folder.path()), None);
+        assert_eq!(own_token(folder.path(), Role::User), None);
         std::fs::write(folder.path().join(SECRET), "0123456789abcdef0123456789abcdef").unwrap();
-        let token = own_token(folder.path()).unwrap();
+        let token = own_token(folder.path(), Role::User).unwrap();
         let doors = Doors::new(&demo_secret(folder.path()).unwrap());
         let identity = doors.identify(&token, Door::Api, server::now()).unwrap();
         assert_eq!((identity.user.as_str(), identity.role), (DEMO_USER, Role::User));

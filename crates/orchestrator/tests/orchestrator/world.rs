@@ -46,6 +46,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<Sqlite>,
     folder: Arc<tempfile::TempDir>,
     config: Config,
+    weights: HashMap<TenantId, u32>,
     pub(crate) now: u64,
     pub(crate) dice: Dice,
     /// Every change is answered with "the disk is full", and none is written.
@@ -71,12 +72,18 @@ impl World {
 
     pub(crate) async fn with(seed: u64, config: Config) -> Self {
         let config = Config { in_process_worker: Some("inside".parse().unwrap()), ..config };
-        Self::open(Arc::new(folder()), config, Dice(seed), 1_700_000_000_000, Arc::default()).await
+        Self::open(Arc::new(folder()), config, HashMap::new(), Dice(seed), 1_700_000_000_000, Arc::default()).await
+    }
+
+    /// One whose tenants have weights.
+    pub(crate) async fn weighted(seed: u64, weights: HashMap<TenantId, u32>) -> Self {
+        Self::open(Arc::new(folder()), Config::default(), weights, Dice(seed), 1_700_000_000_000, Arc::default()).await
     }
 
     async fn open(
         folder: Arc<tempfile::TempDir>,
         config: Config,
+        weights: HashMap<TenantId, u32>,
         mut dice: Dice,
         now: u64,
         shown: Arc<Mutex<Vec<Event>>>,
@@ -88,7 +95,7 @@ impl World {
             random: [1; 6],
             on_commit: Arc::new(move |events| hear.lock().extend(events.iter().map(|stored| stored.event.clone()))),
             readers: 1,
-            weights: std::collections::HashMap::new(),
+            weights: weights.clone(),
         })
         .unwrap();
         let mut own = Dice(dice.roll());
@@ -113,6 +120,7 @@ impl World {
             store: Arc::new(store),
             folder,
             config,
+            weights,
             now,
             dice,
             full: false,
@@ -139,8 +147,15 @@ impl World {
         }
         self.store.close().await;
         let dice = Dice(self.dice.roll());
-        let fresh =
-            Self::open(Arc::clone(&self.folder), self.config.clone(), dice, self.now, Arc::clone(&self.shown)).await;
+        let fresh = Self::open(
+            Arc::clone(&self.folder),
+            self.config.clone(),
+            self.weights.clone(),
+            dice,
+            self.now,
+            Arc::clone(&self.shown),
+        )
+        .await;
         let before = std::mem::replace(self, fresh);
         self.fences = before.fences;
         self.granted = before.granted;
