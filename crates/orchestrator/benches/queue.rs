@@ -1,6 +1,6 @@
-//! What waiting costs: reserve, positions and a restart with 100 and with 100,000 queued, over a real store on disk, and
-//! what a generation costs the core. `cargo bench -p rushes-orchestrator` prints a line each; the bounds they are held
-//! against stand beside them.
+//! What waiting costs: reserve, positions and a restart with 100 and with 100,000 queued, over a real store on disk.
+//! `cargo bench -p rushes-orchestrator` prints a line each, with the bound it is wanted to keep beside it. It measures and
+//! refuses nothing: a position does not keep its bound, since its search goes through a deeper tree in each tenant's lane.
 
 use std::{
     collections::HashMap,
@@ -29,18 +29,18 @@ fn main() {
         let few = Looks::at(FEW).await;
         let many = Looks::at(MANY).await;
         println!(
-            "reserve   p50 {:?} of {FEW}, {:?} of {MANY}: {:.1}x (2x at most)",
+            "reserve   p50 {:?} of {FEW}, {:?} of {MANY}: {:.1}x (wanted: 2x at most)",
             few.reserve,
             many.reserve,
             ratio(many.reserve, few.reserve)
         );
         println!(
-            "position  p50 {:?} of {FEW}, {:?} of {MANY}: {:.1}x (2x at most)",
+            "position  p50 {:?} of {FEW}, {:?} of {MANY}: {:.1}x (wanted: 2x at most)",
             few.position,
             many.position,
             ratio(many.position, few.position)
         );
-        println!("restart   {:?} with {MANY} queued (2 s at most)", many.restart);
+        println!("restart   {:?} with {MANY} queued (wanted: 2 s at most)", many.restart);
     });
 }
 
