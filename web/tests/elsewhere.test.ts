@@ -89,7 +89,7 @@ it("plays the previews and then the film, at the place where the previews stood,
         };
         new MutationObserver(look).observe(video, { attributes: true });
     });
-    await play(page, 2);
+    await play(page, 5);
     await showing(page, "film");
     const { atChange, index } = await page.evaluate(() => ({
         atChange: (window as unknown as { atChange: { ready: number; at: number; lit: boolean } }).atChange,

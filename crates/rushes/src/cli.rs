@@ -37,6 +37,14 @@ enum Command {
     Token(command::token::Token),
     /// Open the server's live socket and ask for a pong
     Health(command::health::Health),
+    /// Look at what failed for good, try it again, or clear it away
+    Dead(command::dead::Dead),
+    /// Start no more runs of a pipeline
+    Pause(command::hold::Hold),
+    /// Start runs of a pipeline again
+    Resume(command::hold::Hold),
+    /// Look at circuit breakers, and hold them open or closed
+    Breaker(command::hold::Breaker),
     /// Check or print the server's configuration
     Config(command::config::Config),
     /// Draw a film here, without any server
@@ -58,6 +66,10 @@ impl Cli {
             Command::Timeline(timeline) => timeline.run(),
             Command::Token(token) => token.run(),
             Command::Health(health) => health.run(),
+            Command::Dead(dead) => dead.run(),
+            Command::Pause(hold) => hold.run(true),
+            Command::Resume(hold) => hold.run(false),
+            Command::Breaker(breaker) => breaker.run(),
             Command::Config(config) => config.run(),
             Command::Render(render) => render.run(),
             Command::Bench(bench) => bench.run(),

@@ -2,9 +2,11 @@
 
 pub(crate) mod bench;
 pub(crate) mod config;
+pub(crate) mod dead;
 pub(crate) mod demo;
 pub(crate) mod generate;
 pub(crate) mod health;
+pub(crate) mod hold;
 pub(crate) mod render;
 pub(crate) mod serve;
 pub(crate) mod timeline;

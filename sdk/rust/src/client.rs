@@ -1,6 +1,7 @@
 //! The client half: submit, look, steer and download over HTTP; [`Watch`] over the live socket.
 
 mod live;
+mod operate;
 mod watch;
 
 use std::path::Path;
@@ -262,6 +263,21 @@ impl Client {
 
     fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    /// A call that is answered with nothing.
+    async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
+        let address = || self.address.to_string();
+        let unreachable = |source| ClientError::Unreachable { address: address(), source };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        match serde_json::from_slice::<ErrorBody>(&answer.bytes().await.map_err(unreachable)?) {
+            Ok(ErrorBody { error }) => Err(ClientError::Refused(error)),
+            Err(_) => Err(ClientError::Strange { address: address(), status }),
+        }
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {

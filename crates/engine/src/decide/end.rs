@@ -50,7 +50,9 @@ fn last_word(draft: Draft<'_>, context: &Context<'_>, ending: &Ending, clean_up:
     if let Some(word) = clean_up {
         says = says.fact("cleanUp", word);
     }
-    if context.flaw == Some(Flaw::RetryAfterEnd) && ending.state == protocol::State::Failed {
+    // Not after a deadline, which would pass again at once and for ever.
+    let in_time = draft.state().expires_at().is_none_or(|at| draft.now() < at);
+    if context.flaw == Some(Flaw::RetryAfterEnd) && ending.state == protocol::State::Failed && in_time {
         return draft.end_and_go_on(ending.state, says);
     }
     draft.end_because(ending.state, ending.failure.clone(), says)

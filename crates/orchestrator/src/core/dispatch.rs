@@ -35,6 +35,8 @@ pub(super) struct Pool {
     reserving: bool,
     /// Something changed while it was.
     again: bool,
+    /// Handed out by the queue and on the way to a worker: each will want a slot.
+    loading: usize,
     /// Nothing was eligible when last asked; nothing is asked until something changes.
     empty: bool,
     /// Who held which run last: its memory may hold the inputs of the next.
@@ -78,6 +80,7 @@ impl Core {
         let external = pool.as_str() == protocol::Pipeline::EXTERNAL;
         let free = if external { RESERVE_MAX } else { self.free_slots(pool) };
         let Some(entry) = self.pools.get_mut(pool) else { return };
+        let free = free.saturating_sub(entry.loading);
         if entry.reserving || entry.empty || free == 0 {
             return;
         }
@@ -124,6 +127,9 @@ impl Core {
         if let Some(at) = next {
             self.timers.arm(Timer::Pool(pool.clone()), at.max(self.now.plus(1)));
         }
+        if pool.as_str() != protocol::Pipeline::EXTERNAL {
+            entry.loading += queued.len();
+        }
         for one in queued {
             if pool.as_str() == protocol::Pipeline::EXTERNAL {
                 self.external_is_silent(&one.generation);
@@ -143,6 +149,7 @@ impl Core {
     pub(super) fn offer(&mut self, queued: Queued) {
         let generation = queued.generation;
         let pool = queued.entry.pool.clone();
+        self.loaded_for(&pool);
         let fits = self.state(&generation).is_some_and(|state| {
             state.phase == Phase::Queued && state.not_before <= self.now && state.pool_here() == Some(&pool)
         });
@@ -181,6 +188,13 @@ impl Core {
         self.offers.insert(id.clone(), offer);
         self.taken(&state);
         self.send(session, offer_message(id, &state));
+    }
+
+    /// One that was on its way to a worker is there, or will not come.
+    pub(super) fn loaded_for(&mut self, pool: &PoolName) {
+        if let Some(known) = self.pools.get_mut(pool) {
+            known.loading = known.loading.saturating_sub(1);
+        }
     }
 
     /// Does something outside it keep its run from starting? Then it goes back to the queue, which leaves it out until the

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds nothing shall fail where it looks")]
 
 mod bed;
+mod fairness;
+mod holding;
 mod recovery;
 mod simulation;
 mod world;

@@ -1,38 +1,86 @@
-//! Random workers and clients over the core and a real store; then everything is driven to rest and must be whole.
-//! A failure prints its seed; `RUSHES_SEED=<seed>` runs that one alone.
+//! Random workers, clients and operators over the core and a real store; then everything is driven to rest and must be
+//! whole. Workers crash, stall, lie, disconnect, come back after their lease and say things twice; the disk fills, answers
+//! get lost, the server restarts anywhere, the clock jumps both ways, pipelines are paused, breakers open.
+//! A failure prints its seed; `RUSHES_SEED=<seed>` runs that one alone, `SIMULATION_SEEDS=<count>` so many.
+//!
+//! That it would notice is shown by rules broken on purpose (`engine::Flaw`), which are an option of the core and not a
+//! feature of the build: so the code that is tested is the code that ships, and no second build of it is made.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use engine::{Action, Command};
+use engine::{Action, Command, Flaw};
 use protocol::{
     CommandId, Durability, EventType, Fence, GenerationId, LeaseId, OfferId, Pipeline, Sequence, Stage,
     http::Priority,
     limits,
     worker::{FailureKind, HeldLease, Resumption, RunEvent, ServerMessage, WorkerMessage},
 };
-use rushes_orchestrator::core::{Answer, Ask, SessionId, Ticket};
-use store::Store;
+use rushes_orchestrator::{
+    Config, Share, Shares, Threshold,
+    core::{Answer, Ask, SessionId, Ticket},
+};
+use store::{History, Store};
 
-use crate::world::World;
+use crate::world::{Dice, World};
 
-/// As many as run within ten seconds on a machine of two cores.
+/// As many as run within twenty seconds on a machine of two cores.
 const SEEDS: u64 = 300;
+/// Seeds in which a broken rule must have been noticed: a hundred times less than a night runs.
+const SEEDS_TO_NOTICE: u64 = 150;
 /// Choices per seed: enough for each worker to come and go a few times.
-const STEPS: usize = 70;
+const STEPS: usize = 300;
 /// Rounds in which a healthy worker must have finished everything: many times what the work takes.
 const ROUNDS_MAX: usize = 400;
 
 #[tokio::test]
 async fn whatever_happens_all_that_was_accepted_ends_once() {
-    let named = std::env::var("RUSHES_SEED").ok().map(|text| text.parse().expect("RUSHES_SEED is a number"));
-    let seeds = named.map_or(1..SEEDS + 1, |seed: u64| seed..seed + 1);
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
+    let count = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("RUSHES_SEED").map_or(1..count + 1, |seed| seed..seed + 1);
     for seed in seeds {
         println!("RUSHES_SEED={seed}");
-        Play::new(seed).await.run().await;
+        Play::new(seed, None).await.run().await;
     }
+}
+
+async fn notices(flaw: Flaw) {
+    for seed in 1..=SEEDS_TO_NOTICE {
+        let (mut plays, here) = (tokio::task::JoinSet::new(), tokio::task::LocalSet::new());
+        plays.spawn_local_on(async move { Play::new(seed, Some(flaw)).await.run().await }, &here);
+        if here.run_until(plays.join_next()).await.expect("one was begun").is_err() {
+            println!("{flaw:?} was noticed with seed {seed}");
+            return;
+        }
+    }
+    panic!("{flaw:?} was not noticed in {SEEDS_TO_NOTICE} seeds");
+}
+
+#[tokio::test]
+async fn writes_under_an_old_fence_would_be_noticed() {
+    notices(Flaw::NoFenceCheck).await;
+}
+
+#[tokio::test]
+async fn a_run_granted_twice_would_be_noticed() {
+    notices(Flaw::DoubleGrant).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_timer_would_be_noticed() {
+    notices(Flaw::ForgottenTimer).await;
+}
+
+#[tokio::test]
+async fn a_retry_after_the_end_would_be_noticed() {
+    notices(Flaw::RetryAfterEnd).await;
+}
+
+#[tokio::test]
+async fn a_skipped_clean_up_would_be_noticed() {
+    notices(Flaw::SkippedCleanUp).await;
 }
 
 #[derive(Debug, Clone)]
@@ -55,12 +103,16 @@ struct Worker {
     runs: BTreeMap<LeaseId, Run>,
     unanswered: BTreeMap<CommandId, WorkerMessage>,
     acked: BTreeMap<CommandId, (WorkerMessage, Sequence)>,
+    /// What it said under a lease that another has superseded: must be refused.
+    lies: BTreeSet<CommandId>,
 }
 
 struct Play {
     world: World,
     workers: Vec<Worker>,
     pipelines: Vec<Arc<Pipeline>>,
+    /// What has a clean-up.
+    tidy: BTreeSet<GenerationId>,
     asked: Vec<(GenerationId, Ticket)>,
     submitted: Vec<(GenerationId, Ticket)>,
     /// Answers of processes that ended.
@@ -70,14 +122,24 @@ struct Play {
 }
 
 impl Play {
-    async fn new(seed: u64) -> Self {
-        let mut world = World::new(seed).await;
+    async fn new(seed: u64, flaw: Option<Flaw>) -> Self {
+        let bound = Dice(seed).once_in(2);
+        let share = Share { running_max: bound.then_some(3), running_per_owner_max: bound.then_some(1) };
+        let config = Config {
+            // Soon and short, so that it happens at all.
+            breaker: Threshold { failures: Some(3), open_ms: 3_000 },
+            shares: Shares { standard: share, ..Shares::default() },
+            flaw,
+            ..Config::default()
+        };
+        let mut world = World::with(seed, config).await;
         let count = 1 + world.dice.below(3);
         let workers = (0..count).map(|n| Worker { name: format!("w{n}"), ..Worker::default() }).collect();
         Self {
             world,
             workers,
-            pipelines: vec![pipeline("strict", Durability::Strict), pipeline("relay", Durability::Relay)],
+            pipelines: ["strict", "relay", "tidy", "bounded"].map(pipeline).into(),
+            tidy: BTreeSet::new(),
             asked: Vec::new(),
             submitted: Vec::new(),
             accepted: BTreeSet::new(),
@@ -95,13 +157,13 @@ impl Play {
     }
 
     async fn step(&mut self) {
-        match self.world.dice.below(24) {
+        match self.world.dice.below(28) {
             0..5 => {
                 let count = 1 + self.world.dice.below(3);
                 self.world.land(count).await;
             }
             5..9 => self.world.read_one().await,
-            9 => self.world.settle().await,
+            9 | 19 | 20 => self.world.settle().await,
             10 | 11 => {
                 let most = [50, 300, 2_500, 12_000][self.world.dice.below(4)];
                 let milliseconds = 1 + self.world.dice.below(most) as u64;
@@ -110,6 +172,13 @@ impl Play {
             12 | 13 => self.client().await,
             14 if self.world.dice.once_in(6) => self.restart().await,
             15 if self.world.dice.once_in(3) => self.world.full = !self.world.full,
+            17 if self.world.dice.once_in(4) => {
+                let name = self.pipelines[self.world.dice.below(self.pipelines.len())].name.to_string();
+                let paused = self.world.dice.once_in(2);
+                self.world.pause(&name, paused).await;
+            }
+            // The clock of the machine is set back.
+            18 if self.world.dice.once_in(8) => self.world.now -= 1 + self.world.dice.below(5_000) as u64,
             16 if !self.world.full && self.world.dice.once_in(3) => self.world.land_unheard().await,
             _ => {
                 let worker = self.world.dice.below(self.workers.len());
@@ -125,9 +194,12 @@ impl Play {
         let any = (!self.submitted.is_empty()).then(|| self.world.dice.below(self.submitted.len()));
         match (self.world.dice.below(6), any) {
             (0..3, _) | (_, None) => {
-                let pipeline = Arc::clone(&self.pipelines[self.world.dice.below(2)]);
+                let pipeline = Arc::clone(&self.pipelines[self.world.dice.below(self.pipelines.len())]);
                 let owner = ["ann", "bob"][self.world.dice.below(2)];
                 let submitted = self.world.submit(&pipeline, owner).await;
+                if pipeline.on_failed.is_some() {
+                    self.tidy.insert(submitted.0.clone());
+                }
                 self.submitted.push(submitted);
             }
             (3, Some(_)) if !self.commands.is_empty() => {
@@ -192,6 +264,7 @@ impl Play {
             7 if self.world.dice.once_in(3) => self.world.say(session, WorkerMessage::Drain).await,
             8 => self.repeat(at, session).await,
             9 => drop(self.workers[at].offers.pop()),
+            10 | 11 => self.lie(at, session).await,
             _ => self.go_on(at, session).await,
         }
     }
@@ -200,7 +273,8 @@ impl Play {
         let reborn = self.world.dice.once_in(4);
         let worker = &mut self.workers[at];
         if reborn {
-            *worker = Worker { name: worker.name.clone(), instance: worker.instance + 1, ..Worker::default() };
+            let lies = std::mem::take(&mut worker.lies);
+            *worker = Worker { name: worker.name.clone(), instance: worker.instance + 1, lies, ..Worker::default() };
         }
         worker.offers.clear();
         worker.accepted.clear();
@@ -228,6 +302,26 @@ impl Play {
         }
         self.workers[at].accepted.insert(offer.clone(), stages);
         self.world.say(session, WorkerMessage::Accept { offer }).await;
+    }
+
+    /// A worker that goes on under a lease although another has the run, or says what makes no sense.
+    async fn lie(&mut self, at: usize, session: SessionId) {
+        let Some(lease) = self.world.superseded() else { return };
+        let event_id = self.next_id();
+        let message = match self.world.dice.below(3) {
+            0 => WorkerMessage::Done { lease, event_id: event_id.clone(), outputs: Default::default() },
+            1 => {
+                let what = RunEvent::Log { message: "a lie".into(), metadata: None };
+                WorkerMessage::Event { lease, event_id: event_id.clone(), what }
+            }
+            _ => {
+                let stage = "draw".parse().unwrap();
+                let message = WorkerMessage::Progress { lease, stage, progress: 400.0, message: None, metadata: None };
+                return self.world.say(session, message).await;
+            }
+        };
+        self.workers[at].lies.insert(event_id);
+        self.world.say(session, message).await;
     }
 
     async fn repeat(&mut self, at: usize, session: SessionId) {
@@ -263,7 +357,9 @@ impl Play {
             7 => WorkerMessage::Release { lease, event_id, pool: "gpu".parse().unwrap() },
             8 => {
                 held.over = true;
-                let kind = [FailureKind::Retryable, FailureKind::Fatal][self.world.dice.below(2)];
+                let kinds =
+                    [FailureKind::Retryable, FailureKind::Retryable, FailureKind::Fatal, FailureKind::OutOfMemory];
+                let kind = kinds[self.world.dice.below(kinds.len())];
                 WorkerMessage::Fail { lease, event_id, kind, code: String::new(), message: String::new() }
             }
             9 => {
@@ -299,6 +395,9 @@ impl Play {
     /// Everybody leaves, the disk has room, and one healthy worker does what is left.
     async fn rest(&mut self) {
         self.world.full = false;
+        for name in ["strict", "relay", "tidy", "bounded"] {
+            self.world.pause(name, false).await;
+        }
         for at in 0..self.workers.len() {
             if let Some(session) = self.workers[at].session.take() {
                 self.world.hang_up(session).await;
@@ -355,6 +454,13 @@ impl Play {
             assert_eq!(ends, 1, "{generation} ends once: {:#?}", kinds(&stored));
             assert!(stored.last().is_some_and(|event| event.kind.is_terminal()), "nothing follows the end");
             assert!(stored.iter().map(|event| event.progress).is_sorted(), "the bar never falls");
+            let has = |kind| stored.iter().any(|event| event.kind == kind);
+            let unhappy = has(EventType::Failed) || has(EventType::Cancelled);
+            if self.tidy.contains(&generation) && unhappy && has(EventType::StageStarted) {
+                assert!(has(EventType::CleanUpStarted), "{generation} was not cleaned up: {:#?}", kinds(&stored));
+            }
+            let letter = self.world.store.letter(&generation).await.unwrap();
+            assert_eq!(letter.is_some(), has(EventType::Failed), "a dead letter is what failed for good");
             assert_eq!(self.world.shown_of(&generation), stored, "what was shown is what was stored");
         }
         for (generation, ticket) in self.asked.iter().chain(&self.submitted) {
@@ -364,6 +470,7 @@ impl Play {
             assert!(self.world.answered(*ticket).is_some(), "{ticket:?} was never answered");
         }
         assert!(self.workers[0].unanswered.is_empty(), "{:#?}", self.workers[0].unanswered);
+        assert!(self.world.gates().await.paused.is_empty());
         let views = self.world.workers().await;
         assert_eq!(views.len(), 1);
         assert!(views[0].busy.values().all(|busy| *busy == 0), "slots leaked: {:?}", views[0]);
@@ -393,6 +500,7 @@ impl Worker {
                 }
             }
             ServerMessage::Ack { event_id, sequence } => {
+                assert!(!self.lies.contains(&event_id), "{event_id} was taken under an old fence");
                 if let Some(message) = self.unanswered.remove(&event_id) {
                     self.forget_if_last(&message);
                     self.acked.insert(event_id, (message, sequence));
@@ -403,7 +511,11 @@ impl Worker {
                 }
             }
             ServerMessage::Refused { event_id, .. } => {
-                assert!(!self.acked.contains_key(&event_id), "{event_id} was taken, then refused");
+                // What changed nothing was taken as it came, and is nobody's when the run is over.
+                let may = |(message, _): &(WorkerMessage, Sequence)| {
+                    matches!(message, WorkerMessage::Event { .. } | WorkerMessage::Release { .. })
+                };
+                assert!(self.acked.get(&event_id).is_none_or(may), "{event_id} was taken, then refused");
                 if let Some(message) = self.unanswered.remove(&event_id) {
                     self.forget_if_last(&message);
                 }
@@ -437,18 +549,23 @@ fn kinds(events: &[protocol::Event]) -> Vec<(u64, EventType)> {
     events.iter().map(|event| (event.sequence.0, event.kind)).collect()
 }
 
-/// Two runs, of two stages and of one.
-fn pipeline(name: &str, durability: Durability) -> Arc<Pipeline> {
+/// Two runs, of two stages and of one; small bounds, so that they are reached.
+fn pipeline(name: &str) -> Arc<Pipeline> {
     let stage = |name: &str, pool: &str| Stage {
         pool: pool.parse().unwrap(),
         expected_ms: 1_000,
+        stall_ms: 6_000,
+        timeout_ms: 20_000,
+        bigger_pool: (pool == "gpu").then(|| "big".parse().unwrap()),
+        retries: 2,
         ..Stage::new(name.parse().unwrap())
     };
-    Arc::new(Pipeline {
-        durability,
-        ..Pipeline::new(
-            name.parse().unwrap(),
-            vec![stage("draw", "gpu"), stage("smooth", "gpu"), stage("encode", "cpu")],
-        )
+    let stages = vec![stage("draw", "gpu"), stage("smooth", "gpu"), stage("encode", "cpu")];
+    let plain = Pipeline::new(name.parse().unwrap(), stages);
+    Arc::new(match name {
+        "relay" => Pipeline { durability: Durability::Relay, ..plain },
+        "tidy" => Pipeline { on_failed: Some(Box::new(Stage { retries: 1, ..stage("sweep", "cpu") })), ..plain },
+        "bounded" => Pipeline { timeout_ms: Some(30_000), queue_timeout_ms: Some(8_000), ..plain },
+        _ => plain,
     })
 }

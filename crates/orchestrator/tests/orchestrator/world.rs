@@ -10,12 +10,12 @@ use access::{Identity, Role, Scope};
 use gateway::Outbound;
 use parking_lot::Mutex;
 use protocol::{
-    CommandId, ErrorCode, Event, Fence, GenerationId, Pipeline, Problem, TenantId, Timestamp,
+    CommandId, ErrorCode, Event, Fence, GenerationId, LeaseId, Pipeline, Problem, TenantId, Timestamp,
     worker::{HeldLease, ServerMessage, WorkerMessage},
 };
 use rushes_orchestrator::{
-    Config, Counts, Pipelines, WorkerView,
-    core::{Answer, Ask, Core, Effect, FlightId, Input, SessionId, Ticket},
+    Config, Counts, GatesView, Pipelines, WorkerView,
+    core::{Answer, Ask, Core, Effect, FlightId, Input, SessionId, Switch, Ticket},
 };
 use store::{Change, CommitError, History, Store, sqlite::Sqlite};
 
@@ -45,6 +45,8 @@ pub(crate) struct World {
     core: Core,
     pub(crate) store: Arc<Sqlite>,
     folder: Arc<tempfile::TempDir>,
+    config: Config,
+    weights: HashMap<TenantId, u32>,
     pub(crate) now: u64,
     pub(crate) dice: Dice,
     /// Every change is answered with "the disk is full", and none is written.
@@ -57,16 +59,35 @@ pub(crate) struct World {
     pub(crate) closed: HashSet<SessionId>,
     answers: HashMap<Ticket, Result<Answer, Problem>>,
     fences: HashMap<GenerationId, Fence>,
+    /// Every right that was ever given.
+    granted: Vec<(LeaseId, Fence)>,
     last_session: u64,
     last_ticket: u64,
 }
 
 impl World {
     pub(crate) async fn new(seed: u64) -> Self {
-        Self::open(Arc::new(folder()), Dice(seed), 1_700_000_000_000, Arc::default()).await
+        Self::with(seed, Config::default()).await
     }
 
-    async fn open(folder: Arc<tempfile::TempDir>, mut dice: Dice, now: u64, shown: Arc<Mutex<Vec<Event>>>) -> Self {
+    pub(crate) async fn with(seed: u64, config: Config) -> Self {
+        let config = Config { in_process_worker: Some("inside".parse().unwrap()), ..config };
+        Self::open(Arc::new(folder()), config, HashMap::new(), Dice(seed), 1_700_000_000_000, Arc::default()).await
+    }
+
+    /// One whose tenants have weights.
+    pub(crate) async fn weighted(seed: u64, weights: HashMap<TenantId, u32>) -> Self {
+        Self::open(Arc::new(folder()), Config::default(), weights, Dice(seed), 1_700_000_000_000, Arc::default()).await
+    }
+
+    async fn open(
+        folder: Arc<tempfile::TempDir>,
+        config: Config,
+        weights: HashMap<TenantId, u32>,
+        mut dice: Dice,
+        now: u64,
+        shown: Arc<Mutex<Vec<Event>>>,
+    ) -> Self {
         let hear = shown.clone();
         let store = Sqlite::open(store::sqlite::Options {
             folder: folder.path().to_owned(),
@@ -74,17 +95,19 @@ impl World {
             random: [1; 6],
             on_commit: Arc::new(move |events| hear.lock().extend(events.iter().map(|stored| stored.event.clone()))),
             readers: 1,
-            weights: std::collections::HashMap::new(),
+            weights: weights.clone(),
         })
         .unwrap();
         let mut own = Dice(dice.roll());
         let mut core = Core::new(
-            Config { in_process_worker: Some("inside".parse().unwrap()), ..Config::default() },
+            config.clone(),
             Arc::new(Pipelines::default()),
             Arc::new(Counts::default()),
             Box::new(move || own.roll()),
             Timestamp(now),
         );
+        let switches: Vec<_> = store.switches().await.unwrap().iter().map(|(name, _)| pause(name, true)).collect();
+        core.adopt_switches(&switches);
         let mut leased = Vec::new();
         for lease in store.leased().await.unwrap() {
             let (loaded, latest) = load(&store, &lease.generation).await.expect("what is leased is there");
@@ -96,6 +119,8 @@ impl World {
             core,
             store: Arc::new(store),
             folder,
+            config,
+            weights,
             now,
             dice,
             full: false,
@@ -107,6 +132,7 @@ impl World {
             closed: HashSet::new(),
             answers: HashMap::new(),
             fences: HashMap::new(),
+            granted: Vec::new(),
             last_session: 0,
             last_ticket: 0,
         };
@@ -121,9 +147,18 @@ impl World {
         }
         self.store.close().await;
         let dice = Dice(self.dice.roll());
-        let fresh = Self::open(Arc::clone(&self.folder), dice, self.now, Arc::clone(&self.shown)).await;
+        let fresh = Self::open(
+            Arc::clone(&self.folder),
+            self.config.clone(),
+            self.weights.clone(),
+            dice,
+            self.now,
+            Arc::clone(&self.shown),
+        )
+        .await;
         let before = std::mem::replace(self, fresh);
         self.fences = before.fences;
+        self.granted = before.granted;
         self.last_session = before.last_session;
         self.last_ticket = before.last_ticket;
     }
@@ -151,6 +186,7 @@ impl World {
             let (_, generation) = lease.address().unwrap();
             let before = self.fences.insert(generation, *fence);
             assert!(before.is_none_or(|before| before < *fence), "fence {fence} after {before:?}");
+            self.granted.push((lease.clone(), *fence));
         }
         self.mail.entry(session).or_default().push_back(message);
     }
@@ -277,7 +313,7 @@ impl World {
 
     pub(crate) async fn hello(&mut self, name: &str, instance: &str, slots: u32, leases: Vec<HeldLease>) -> SessionId {
         let session = self.connect("worker").await;
-        let pools = BTreeMap::from([("gpu".parse().unwrap(), slots), ("cpu".parse().unwrap(), slots)]);
+        let pools = ["gpu", "cpu", "big"].map(|pool| (pool.parse().unwrap(), slots)).into();
         self.say(
             session,
             WorkerMessage::Hello {
@@ -343,6 +379,32 @@ impl World {
         self.answers.get(&ticket)
     }
 
+    /// An operator pauses a pipeline or lets it go on, as the handle does it: stored first.
+    pub(crate) async fn pause(&mut self, pipeline: &str, paused: bool) {
+        self.store.put_switch(pipeline, paused.then_some("on")).await.unwrap();
+        self.feed(Input::Switch(pause(pipeline, paused))).await;
+    }
+
+    /// Some right that another of the same generation has superseded.
+    pub(crate) fn superseded(&mut self) -> Option<LeaseId> {
+        let is_old = |(lease, fence): &&(LeaseId, Fence)| {
+            let (_, generation) = lease.address().expect("a lease that was granted");
+            self.fences[&generation] > *fence
+        };
+        let old: Vec<_> = self.granted.iter().filter(is_old).map(|(lease, _)| lease.clone()).collect();
+        (!old.is_empty()).then(|| old[self.dice.below(old.len())].clone())
+    }
+
+    pub(crate) async fn gates(&mut self) -> GatesView {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.feed(Input::Gates { ticket }).await;
+        match self.answers.remove(&ticket) {
+            Some(Ok(Answer::Gates(view))) => view,
+            other => panic!("no gates: {other:?}"),
+        }
+    }
+
     pub(crate) async fn workers(&mut self) -> Vec<WorkerView> {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -366,6 +428,11 @@ impl World {
 /// In memory where there is such a folder: power cuts are not played here, and most of the time would go into syncing.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Its name among the switches of this world is the pipeline's.
+fn pause(pipeline: &str, paused: bool) -> Switch {
+    Switch::Pause { pipeline: pipeline.parse().unwrap(), paused }
 }
 
 fn hint_event(hint: &protocol::Hint) -> Event {

@@ -6,6 +6,7 @@ mod bed;
 mod disk;
 mod generations;
 mod guard;
+mod letters;
 mod live;
 mod operate;
 mod peer;
