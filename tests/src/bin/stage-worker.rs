@@ -78,8 +78,14 @@ impl Worker {
             }
             let offer = self.idle(&mut socket, &["offer"]).await?;
             socket.say(&json!({"type": "accept", "offer": offer["offer"]})).await?;
-            // However long the commit takes: whoever stopped listening here would hold a run it never heard of.
-            let granted = self.idle(&mut socket, &["granted", "withdrawn"]).await?;
+            // However long the commit takes: whoever stopped listening here would hold a run it never heard of. Another
+            // offer, of the other pool, may be withdrawn meanwhile.
+            let granted = loop {
+                let answer = self.idle(&mut socket, &["granted", "withdrawn"]).await?;
+                if answer["offer"] == offer["offer"] {
+                    break answer;
+                }
+            };
             if granted["type"] == "withdrawn" {
                 continue;
             }
