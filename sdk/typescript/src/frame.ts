@@ -1,5 +1,7 @@
 // The binary frame: a header, an id and a picture (section 6 of the protocol). Reading only; workers write them.
 
+import { isGenerationId } from "./event.ts";
+
 const MAGIC = 0x4652; // "RF", little-endian.
 const FORMATS = ["webp", "jpeg", "png", "avif", "h264"] as const;
 const FIXED_BYTES = 37;
@@ -51,7 +53,7 @@ export function decodeFrame(bytes: ArrayBuffer): Frame | FrameProblem {
     const idEnd = FIXED_BYTES + view.getUint8(36);
     if (start < idEnd || start > bytes.byteLength) return "truncated";
     const generationId = String.fromCharCode(...new Uint8Array(bytes, FIXED_BYTES, idEnd - FIXED_BYTES));
-    if (!/^[\w-]{1,128}$/.test(generationId)) return "id";
+    if (!isGenerationId(generationId)) return "id";
     const picture = new Uint8Array(bytes, start);
     if (!beginsAs(format, picture)) return "picture";
     const header = {

@@ -1,6 +1,6 @@
 // The live socket: one for all generations that are watched.
 
-import { endingOfClose, endingOfError, type Ending } from "./ending.ts";
+import { endingOfClose, type Ending } from "./ending.ts";
 import { RushesError } from "./errors.ts";
 import { decodeFrame } from "./frame.ts";
 import { decodeServerMessage, type ClientMessage, type ServerMessage } from "./live.ts";
@@ -92,7 +92,7 @@ export class SocketTransport implements Transport {
             this.#token = await this.#tokens.get();
         } catch (error) {
             const told = error as RushesError;
-            return this.#end(told.retryable ? { kind: "lost", loss: {}, error: told } : { kind: "token" });
+            return told.retryable ? this.#lose(told) : this.#end({ kind: "token" });
         }
         if (this.#isOver) return;
         this.#dog = { heardAt: this.#world.now(), askedAt: this.#world.now() };
@@ -100,7 +100,7 @@ export class SocketTransport implements Transport {
             this.#listen(new this.#world.WebSocket!(this.#url, "rushes.v1"));
         } catch (cause) {
             // A page under https may not open a plain socket, for example.
-            return this.#end(endingOfError(new RushesError("bad_answer", "no socket", true, { cause })));
+            return this.#lose(new RushesError("bad_answer", "no socket", true, { cause }));
         }
         this.#guard();
     }
@@ -156,22 +156,19 @@ export class SocketTransport implements Transport {
             case "reconnect":
                 this.#reconnectMs = message.afterMs;
                 return;
-            case "unsubscribed":
-            case "accepted":
-            case "backpressure":
-            case "pong":
-            case "unknown":
-                return;
+            default:
+                // Nothing to do; a kind that is added to the union has to be put somewhere.
+                message.kind satisfies "unsubscribed" | "accepted" | "backpressure" | "pong" | "unknown";
         }
     }
 
     #answered(message: ServerMessage & { kind: "subscribed" }): void {
-        const { generationId: id = ALL_OF_MINE, position } = message;
+        const { generationId: id = ALL_OF_MINE } = message;
         const before = this.#joined.get(id);
         if (before === undefined) return;
         this.#joined.set(id, ANSWERED);
         if (before === ASK_AGAIN) this.join(id);
-        else this.#outlet.heard(id, { kind: "subscribed", ...(position !== undefined && { position }) });
+        else this.#outlet.heard(id, message);
     }
 
     #refused(error: RushesError, id: string | undefined): void {
@@ -222,6 +219,10 @@ export class SocketTransport implements Transport {
         } catch {
             // Closing; `onclose` says so.
         }
+    }
+
+    #lose(error: RushesError): void {
+        this.#end({ kind: "lost", loss: {}, error });
     }
 
     #end(ending: Ending): void {

@@ -48,6 +48,19 @@ describe("what a watcher knows", () => {
         expect(history.state).toMatchObject({ phase: "live", position: at(4), counts: { events: 4, holes: 1, repeats: 0 } });
     });
 
+    it("takes nothing for the first that does not follow the position it was kept with", () => {
+        const { history, effects } = run({ after: at(7) }, event(9), event(8), event(9), subscribed(9));
+        expect(effects).toEqual(["resume", "none", "none", "none"]);
+        expect(history.state.recent.map(({ sequence }) => sequence)).toEqual([8, 9]);
+        expect(history.state).toMatchObject({ phase: "live", position: at(9), counts: { events: 2, holes: 1 } });
+    });
+
+    it("asks for the current state when it ended at the position that was kept", () => {
+        const { history, effects } = run({ after: at(7) }, { kind: "done" }, event(7, { snapshot: true }));
+        expect(effects).toEqual(["resume", "none"]);
+        expect(history.state.event?.sequence).toBe(7);
+    });
+
     it("gives the connection up when going back did not help", () => {
         const { effects } = run({ after: "start" }, event(1), event(3), event(3), subscribed(3));
         expect(effects).toEqual(["none", "resume", "none", "reconnect"]);

@@ -56,7 +56,7 @@ describe.skipIf(PROGRAM === null)("with the real server", () => {
 
     it.each<Rung>(["websocket", "sse"])("shows pictures while it is made, over %s", async (rung) => {
         const rushes = client(rung);
-        const { generation } = await rushes.submit({ prompt: "aurora over a pine forest", params: { ...params, seconds: 4 } });
+        const { generation } = await rushes.submit({ prompt: "aurora over a pine forest", params: { ...params, width: 480, height: 270, seconds: 8 } });
         const store = rushes.watch(generation);
         const frames: Frame[] = [];
         store.watchFrames({ maxFps: 30 }, (frame) => frames.push(frame));
