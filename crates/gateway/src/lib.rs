@@ -19,5 +19,5 @@ pub mod workers;
 pub use commands::{Commands, Submit, Submitted};
 pub use counts::{Counts, Transport};
 pub use gateway::{Gateway, GatewayOptions, Home};
-pub use transport::{Socket, guard, refuse, routes};
+pub use transport::{Socket, Stream, guard, refuse, routes};
 pub use workers::{Inbound, Outbound, WorkerLink, Workers};

@@ -69,6 +69,8 @@ pub struct Config {
     pub durability: Durability,
     /// May workers bring pipelines?
     pub worker_pipelines: bool,
+    /// The certificate of our own TLS.
+    pub tls: Tls,
     /// What is logged, and how.
     pub log: Log,
     /// How long finished work is kept.
@@ -102,6 +104,23 @@ pub struct Allowed {
     pub entries: Vec<String>,
     /// As they are compared.
     pub origins: Origins,
+}
+
+/// The certificate of our own TLS: both files, or neither, which [`Config::check`] judges.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// The certificate and its chain.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Both files, where TLS is wanted.
+    #[must_use]
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        self.cert.as_deref().zip(self.key.as_deref())
+    }
 }
 
 /// What is logged, and how.
@@ -173,6 +192,7 @@ impl Config {
             insecure: false,
             durability: Durability::Strict,
             worker_pipelines: mode == Mode::Demo,
+            tls: Tls::default(),
             log: Log { format: LogFormat::Pretty, level: "info".to_owned() },
             retention: Retention { events: Some(30 * DAY), artifacts: Some(7 * DAY), uploads: Some(7 * DAY) },
             limits: Limits {

@@ -242,6 +242,32 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(quoted(&shown(config.drain))),
     },
     Setting {
+        key: "tls.cert",
+        takes: "a file with a certificate and its chain, as PEM",
+        doc: "Speaks TLS with this certificate: HTTPS, HTTP/2 and WebSocket over TLS on the one address. Read again when it changes, and on SIGHUP.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.tls.cert = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.tls.cert.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Setting {
+        key: "tls.key",
+        takes: "a file with the private key of the certificate, as PEM without a passphrase",
+        doc: "The key of `tls.cert`; both or neither.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.tls.key = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.tls.key.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Setting {
         key: "log.format",
         takes: "pretty or json",
         doc: "Lines for a terminal, or one JSON object a line for programs.",
