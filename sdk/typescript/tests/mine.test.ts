@@ -210,6 +210,20 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it("drops what was deleted as soon as it had ended, and is not found when its files are asked for", async () => {
+        server.publish("gen_a", 2);
+        server.publish("gen_b", 2);
+        const mine = new Mine(client({ transports: ["websocket"] }));
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        const asked = server.count("GET /v1/generations");
+        server.publish("gen_a", 1, 3);
+        server.logs.delete("gen_a");
+        expect(ids(await until(mine, (now) => !("gen_a" in stands(now))))).toEqual(["gen_b"]);
+        expect(server.count("GET /v1/generations"), "one question, and no list read anew").toBe(asked + 1);
+        leave();
+    });
+
     it("says what is wrong when the token is none, and when the client was closed", async () => {
         server.tokens = new Set();
         const rushes = client();
