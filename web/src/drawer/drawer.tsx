@@ -18,13 +18,14 @@ const TEST_IDS: Readonly<Record<Rung, string>> = { websocket: "use-websocket", s
 
 interface Props {
     readonly watched: Watched | null;
+    readonly isDeleted: boolean;
     readonly player: PlayerSnapshot;
     readonly onCut: () => void;
     readonly onUse: (rung: Rung) => void;
     readonly onClose: () => void;
 }
 
-export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
+export function Drawer({ watched, isDeleted, player, onCut, onUse, onClose }: Props) {
     const { client } = useSession();
     return (
         <aside className="drawer" data-testid="drawer" aria-label="Under the hood">
@@ -35,6 +36,7 @@ export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
                 </button>
             </header>
             <Ways connection={client.connection} onCut={onCut} onUse={onUse} />
+            {isDeleted && <p className="drawer-note" role="status">This film was deleted. Below stands what this page heard of it before.</p>}
             {watched === null ? <p className="muted drawer-empty">Generate or open a film: its events appear here as they are committed.</p> : <Inside watched={watched} player={player} />}
         </aside>
     );

@@ -1,7 +1,7 @@
 // What can be done with the open generation: cancel, retry, download.
 
 import { useRef, useState } from "react";
-import type { Generation, GenerationEvent } from "@rushes/client";
+import { RushesError, type Generation, type GenerationEvent } from "@rushes/client";
 import { CloseIcon, DownloadIcon, RetryIcon } from "../frame/icons.tsx";
 import { Fault } from "../frame/fault.tsx";
 import { useSession } from "../session/session.ts";
@@ -10,9 +10,11 @@ import { intend, randomKey, type Intent } from "../studio/intents.ts";
 interface Props {
     readonly event: GenerationEvent;
     readonly onAccepted: (generation: Generation) => void;
+    /** The server does not know it any more. */
+    readonly onMissing: () => void;
 }
 
-export function Actions({ event, onAccepted }: Props) {
+export function Actions({ event, onAccepted, onMissing }: Props) {
     const { client } = useSession();
     const [isBusy, setIsBusy] = useState(false);
     const [error, setError] = useState<unknown>(null);
@@ -25,6 +27,7 @@ export function Actions({ event, onAccepted }: Props) {
             return true;
         } catch (fault) {
             setError(fault);
+            if (fault instanceof RushesError && fault.code === "not_found") onMissing();
             return false;
         } finally {
             setIsBusy(false);

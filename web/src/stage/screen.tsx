@@ -24,9 +24,11 @@ interface Props {
     /** What stands in the frame until there is a picture. */
     readonly waiting: string | null;
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
+    /** The film is not to be had. */
+    readonly onBroken: () => void;
 }
 
-export function Screen({ store, ratio, description, poster, isOver, waiting, onPlayer }: Props) {
+export function Screen({ store, ratio, description, poster, isOver, waiting, onPlayer, onBroken }: Props) {
     const [snapshot, setSnapshot] = useState(NOTHING_SHOWN);
     const { canvas, video } = usePlayer(store, OPTIONS, setSnapshot);
     const [film, setFilm] = useState<HTMLVideoElement | null>(null);
@@ -55,7 +57,10 @@ export function Screen({ store, ratio, description, poster, isOver, waiting, onP
                     muted
                     playsInline
                     tabIndex={-1}
-                    onError={() => setIsBroken(true)}
+                    onError={() => {
+                        setIsBroken(true);
+                        onBroken();
+                    }}
                     onClick={() => film !== null && (film.paused ? void film.play() : film.pause())}
                 />
                 {snapshot.showing === "waiting" && waiting !== null && !isBroken && <p className="screen-word">{waiting}</p>}

@@ -10,7 +10,6 @@ import { useValue } from "../studio/stores.ts";
 import { Actions } from "./actions.tsx";
 import { AttachLine, Scene } from "./scene.tsx";
 import { Screen } from "./screen.tsx";
-import { useSession } from "../session/session.ts";
 import { asideOf, headingOf, promptOf, ratioOf, shownOf, type Shown } from "./shown.ts";
 import { Stages } from "./stages.tsx";
 import type { Watched } from "./watched.ts";
@@ -18,11 +17,12 @@ import "./stage.css";
 
 interface Props {
     readonly watched: Watched;
+    readonly isDeleted: boolean;
     readonly onAccepted: (generation: Generation) => void;
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
 }
 
-export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Props) {
+export const Stage = memo(function Stage({ watched, isDeleted, onAccepted, onPlayer }: Props) {
     const { store, generation, error } = watched;
     // Effects of the player below run before this one.
     useEffect(() => watched.log.open(), [watched.log]);
@@ -30,21 +30,24 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
     const shown = shownOf(state, generation);
     const began = useBegan(state.recent);
     const prompt = promptOf(generation);
-    const isUnlisted = useIsUnlisted(store.id);
-    const isGone = state.phase === "gone" || isUnlisted;
     const problem = state.error ?? error;
-    if (shown === null || isGone) {
+    if (shown === null || isDeleted) {
         return (
             <section className="stage" aria-label="Film">
-                <div className="screen" data-showing="waiting" data-over={isGone || problem !== null} style={{ "--ratio": 16 / 9 }}>
+                <div className="screen" data-showing="waiting" data-over={isDeleted || problem !== null} style={{ "--ratio": 16 / 9 }}>
                     <div className="screen-frame">
-                        <p className="screen-word">{isGone ? "This film was deleted." : problem === null ? "Looking for it…" : "There is no such film."}</p>
+                        <p className="screen-word">{isDeleted ? "This film was deleted." : problem === null ? "Looking for it…" : "There is no such film."}</p>
                     </div>
                 </div>
                 <div className="stage-head">
-                    <h2 className="stage-state" data-testid="state">{isGone ? "Deleted" : problem === null ? "Loading" : "Not found"}</h2>
-                    {isGone ? <p className="muted">It, its events and its files are gone from the server.</p> : problem !== null && <Fault error={problem} />}
+                    <h2 className="stage-state" data-testid="state">{isDeleted ? "Deleted" : problem === null ? "Loading" : "Not found"}</h2>
+                    {isDeleted ? (
+                        <p className="muted" role="alert">It, its events and its files are gone from the server.</p>
+                    ) : (
+                        problem !== null && <Fault error={problem} />
+                    )}
                 </div>
+                {prompt !== "" && <p className="stage-prompt muted">{prompt}</p>}
             </section>
         );
     }
@@ -61,6 +64,7 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
                 isOver={isOver}
                 waiting={waitingWord(shown)}
                 onPlayer={onPlayer}
+                onBroken={watched.look}
             />
             <div className="stage-head">
                 <h2 className="stage-state" data-testid="state">{headingOf(shown)}</h2>
@@ -70,7 +74,7 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
                         {percent(status.progress)}
                     </span>
                 )}
-                <Actions event={event} onAccepted={onAccepted} />
+                <Actions event={event} onAccepted={onAccepted} onMissing={watched.look} />
             </div>
             {event.state === "failed" && <Failure event={event} />}
             {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} status={status} />}
@@ -114,18 +118,6 @@ function Failure({ event }: { readonly event: GenerationEvent }) {
 function Announcer({ event }: { readonly event: GenerationEvent }) {
     const said = event.state === "running" && event.stage !== undefined ? `${words(event.stage)}.` : event.state === "complete" ? "Your film is ready." : `${words(event.state)}.`;
     return <p className="unseen" role="status" aria-live="polite">{said}</p>;
-}
-
-/** Was it in the list, and is not any more? The server tells nobody of the deletion of a film that is finished. */
-function useIsUnlisted(id: string): boolean {
-    const { library } = useSession();
-    const { generations, hasMore } = useValue(library);
-    const wasListed = useRef(false);
-    const isListed = generations.some((one) => one.id === id);
-    useEffect(() => {
-        if (isListed) wasListed.current = true;
-    }, [isListed]);
-    return wasListed.current && !isListed && !hasMore;
 }
 
 interface Began {
