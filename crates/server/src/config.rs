@@ -156,6 +156,8 @@ pub struct Limits {
     pub running_per_tenant: Option<usize>,
     /// Bytes of one artifact or upload.
     pub artifact_bytes: u64,
+    /// Connections one user is let in with at once, and as many a minute; `None` for any number.
+    pub connects_per_user: Option<usize>,
 }
 
 /// When a stage's breaker opens, and for how long.
@@ -201,6 +203,7 @@ impl Config {
                 running_per_owner: None,
                 running_per_tenant: None,
                 artifact_bytes: limits::ARTIFACT_BYTES_MAX,
+                connects_per_user: Some(limits::CONNECTS_PER_MINUTE),
             },
             lease: Lease {
                 silence: Duration::from_millis(limits::LEASE_SILENCE_MAX_MS),

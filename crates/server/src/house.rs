@@ -28,7 +28,7 @@ use std::{
 use access::{Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
 use axum::{Router, middleware};
 use bus::{Bus, Local, Signal};
-use gateway::{Gateway, GatewayOptions, Home, encode::Encoder};
+use gateway::{Crowds, Gateway, GatewayOptions, Home, encode::Encoder};
 use orchestrator::{Handle, Pipelines};
 use protocol::{Event, Pipeline, Problem, TenantId, UserId, WorkerId};
 use store::{OnCommit, Store, StoreError, StoredEvent, sqlite};
@@ -311,10 +311,21 @@ impl House<'_> {
                 Mode::Serve => OriginPolicy::Allow(self.config.allowed_origins.origins.clone()),
             },
             expiry_grace_ms: Some(EXPIRY_GRACE_MS),
+            crowds: self.crowds(),
             home: Some(self.home()),
             tracker: lifetimes.ears.clone(),
             stop: lifetimes.ears_stop.clone(),
         })
+    }
+
+    fn crowds(&self) -> Crowds {
+        let per_minute = self.config.limits.connects_per_user;
+        Crowds {
+            log_reads_max: READERS,
+            connects_per_minute: per_minute.map(|many| u32::try_from(many).unwrap_or(u32::MAX)),
+            drain_ms: u64::try_from(self.config.drain.as_millis()).unwrap_or(u64::MAX),
+            ..Crowds::default()
+        }
     }
 
     fn surface(

@@ -26,6 +26,7 @@ use super::{stream::Stream, token, upgrade};
 use crate::{
     Gateway,
     counts::Transport,
+    departure::Departure,
     hub::Wake,
     session::{Answer, Dialect, Ended, Outbox, SLICES_MAX, Session},
 };
@@ -37,9 +38,6 @@ const READ_BYTES: usize = 16 * 1024;
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// Rounds of reading and writing before other connections of the thread get a turn.
 const ROUNDS_MAX: usize = 16;
-/// Clients of a server that goes away come back within this time, in milliseconds: a restart takes about a second, and
-/// ten thousand returning clients cost about two.
-const DRAIN_SPREAD_MS: u64 = 3_000;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -90,6 +88,8 @@ pub(crate) struct Connection {
     timer: Pin<Box<Sleep>>,
     timer_at: Timestamp,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The server goes away: when this connection is closed.
+    departure: Option<Departure>,
 }
 
 impl Connection {
@@ -121,6 +121,7 @@ impl Connection {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: now,
             stop,
+            departure: None,
         }
     }
 
@@ -226,7 +227,8 @@ impl Connection {
     fn deadline(&self) -> Timestamp {
         let stuck = self.stuck_since.map(|since| since.plus(limits::WATCHER_STALL_MAX_MS));
         let session = self.session.deadline(self.is_flushed());
-        stuck.map_or(session, |stuck| stuck.min(session))
+        let departure = self.departure.map(|departure| departure.at);
+        stuck.into_iter().chain(departure).fold(session, Timestamp::min)
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>, now: Timestamp) {
@@ -234,9 +236,11 @@ impl Connection {
             && stop.as_mut().poll(cx).is_ready()
         {
             self.stop = None;
-            let random = (self.gateway.node.random)();
-            let spread = u64::from(u16::from_le_bytes([random[0], random[1]])) % DRAIN_SPREAD_MS;
-            self.session.drain(500 + spread, now);
+            self.departure = Some(self.gateway.departure());
+        }
+        // Until then it is served as ever.
+        if let Some(departure) = self.departure.take_if(|departure| now >= departure.at) {
+            self.session.drain(departure.back_after_ms, now);
         }
     }
 

@@ -408,6 +408,22 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| Some(quoted(&shown_bytes(config.limits.artifact_bytes))),
     },
     Setting {
+        key: "limits.connects_per_user",
+        takes: "from 10 to 60000 a minute, or off",
+        doc: "Sockets and streams one user may open at once, and as many a minute; each one more waits, up to 5 seconds, and is refused nothing. Tokens of other roles never wait.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.connects_per_user = match text {
+                "off" => None,
+                _ => Some(number_within(text, 10, 60_000).map_err(|rule| format!("{rule}, or off"))?),
+            };
+            Ok(())
+        },
+        show: |config| Some(number_word(config.limits.connects_per_user)),
+    },
+    Setting {
         key: "lease.silence",
         takes: "from 5s to 10m",
         doc: "A worker that says nothing for so long on an open socket has lost its runs. It speaks every 2 s.",
