@@ -1,7 +1,7 @@
 // What the stage says of a generation: the newest of what its store, HTTP and hints know. Pure.
 
 import type { GenerationEvent, GenerationState, Generation } from "@rushes/client";
-import { duration, words } from "../studio/format.ts";
+import { count, duration, words } from "../studio/format.ts";
 import { secondsLeft } from "../studio/estimate.ts";
 
 export interface Shown {
@@ -37,13 +37,46 @@ export function headingOf({ status }: Shown): string {
 /** What is beside the heading: how long, or for what it waits. */
 export function asideOf({ status }: Shown, generation: Generation | null, first: GenerationEvent | null): string | null {
     if (status.state === "queued") {
-        const place = status.metadata?.queuePosition ?? generation?.queuePosition;
+        const place = placeOf(status, generation);
         if (status.metadata?.retryAt !== undefined) return "after a failed try";
         if (place === undefined) return "waiting for a worker";
         return place <= 1 ? "next in line" : `${place - 1} before it`;
     }
+    if (status.state === "complete") return generation === null ? null : `made in ${duration((status.timestamp - generation.createdAt) / 1_000)}`;
     const left = secondsLeft(status, first);
     return left === null ? null : `about ${duration(left)} left`;
+}
+
+/** What stands in the frame while there is no picture. */
+export interface Waiting {
+    readonly title: string;
+    readonly text?: string;
+}
+
+export function waitingOf({ status }: Shown, generation: Generation | null): Waiting | null {
+    switch (status.state) {
+        case "queued": {
+            const place = placeOf(status, generation);
+            if (place === undefined) return { title: "In the queue", text: "It starts as soon as a worker is free." };
+            if (place <= 1) return { title: "Next in line", text: "It starts as soon as a worker is free." };
+            return { title: `${count(place - 1, "film")} before yours`, text: "Leave the page if you like: it keeps its place." };
+        }
+        case "running":
+            return { title: status.stage === "prompt_analysis" || status.stage === undefined ? "Reading the prompt…" : "The first frames are on their way…" };
+        case "cancelling":
+            return { title: "Stopping…" };
+        case "cancelled":
+            return { title: "Cancelled before there was a picture" };
+        case "failed":
+            return { title: "No film came of it" };
+        case "complete":
+            return status.metadata?.videoUrl === undefined ? { title: "Finished, and it made no film" } : null;
+    }
+}
+
+/** From 1: the next to start. */
+function placeOf(status: GenerationEvent, generation: Generation | null): number | undefined {
+    return status.metadata?.queuePosition ?? generation?.queuePosition;
 }
 
 /** What the worker says of the scene it draws. */
