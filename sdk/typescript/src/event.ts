@@ -21,6 +21,7 @@ export interface Metadata {
     readonly currentFrame?: number;
     readonly totalFrames?: number;
     readonly estimatedSecondsRemaining?: number;
+    /** Its place in the queue, from 1. */
     readonly queuePosition?: number;
     /** Milliseconds since 1970. */
     readonly retryAt?: number;

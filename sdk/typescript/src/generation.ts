@@ -40,6 +40,7 @@ export interface Generation {
     readonly input: Readonly<Record<string, unknown>>;
     readonly priority: Priority;
     readonly position: string;
+    /** How many wait before it; absent unless queued. */
     readonly queuePosition?: number;
     /** Seconds, estimated. */
     readonly eta?: number;

@@ -5,6 +5,7 @@ import type { GenerationStore } from "@rushes/client";
 import type { PlayerOptions, PlayerSnapshot } from "@rushes/client/player";
 import { useMedia } from "../studio/stores.ts";
 import { FilmBar } from "./film-bar.tsx";
+import type { Waiting } from "./shown.ts";
 import { NOTHING_SHOWN, usePlayer } from "./use-player.ts";
 import "./screen.css";
 
@@ -22,7 +23,7 @@ interface Props {
     readonly poster: string | undefined;
     readonly isOver: boolean;
     /** What stands in the frame until there is a picture. */
-    readonly waiting: string | null;
+    readonly waiting: Waiting | null;
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
     /** The film is not to be had. */
     readonly onBroken: () => void;
@@ -63,7 +64,12 @@ export function Screen({ store, ratio, description, poster, isOver, waiting, onP
                     }}
                     onClick={() => film !== null && (film.paused ? void film.play() : film.pause())}
                 />
-                {snapshot.showing === "waiting" && waiting !== null && !isBroken && <p className="screen-word">{waiting}</p>}
+                {snapshot.showing === "waiting" && waiting !== null && !isBroken && (
+                    <p className="screen-word">
+                        <strong>{waiting.title}</strong>
+                        {waiting.text}
+                    </p>
+                )}
                 {isBroken && (
                     <p className="screen-word" role="alert">
                         The film cannot be played: its file is gone, or this browser does not play H.264.

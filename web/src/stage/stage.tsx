@@ -10,7 +10,7 @@ import { useValue } from "../studio/stores.ts";
 import { Actions } from "./actions.tsx";
 import { AttachLine, Scene } from "./scene.tsx";
 import { Screen } from "./screen.tsx";
-import { asideOf, headingOf, promptOf, ratioOf, shownOf, type Shown } from "./shown.ts";
+import { asideOf, headingOf, promptOf, ratioOf, shownOf, waitingOf } from "./shown.ts";
 import { Stages } from "./stages.tsx";
 import type { Watched } from "./watched.ts";
 import "./stage.css";
@@ -36,7 +36,9 @@ export const Stage = memo(function Stage({ watched, isDeleted, onAccepted, onPla
             <section className="stage" aria-label="Film">
                 <div className="screen" data-showing="waiting" data-over={isDeleted || problem !== null} style={{ "--ratio": 16 / 9 }}>
                     <div className="screen-frame">
-                        <p className="screen-word">{isDeleted ? "This film was deleted." : problem === null ? "Looking for it…" : "There is no such film."}</p>
+                        <p className="screen-word">
+                            <strong>{isDeleted ? "This film was deleted" : problem === null ? "Looking for it…" : "There is no such film"}</strong>
+                        </p>
                     </div>
                 </div>
                 <div className="stage-head">
@@ -62,14 +64,14 @@ export const Stage = memo(function Stage({ watched, isDeleted, onAccepted, onPla
                 description={prompt || "film"}
                 poster={event.metadata?.thumbnailUrl}
                 isOver={isOver}
-                waiting={waitingWord(shown)}
+                waiting={waitingOf(shown, generation)}
                 onPlayer={onPlayer}
                 onBroken={watched.look}
             />
             <div className="stage-head">
                 <h2 className="stage-state" data-testid="state">{headingOf(shown)}</h2>
                 <span className="stage-aside">{asideOf(shown, generation, began.first)}</span>
-                {!isOver && (
+                {!isOver && (status.state !== "queued" || status.progress > 0) && (
                     <span className="stage-percent" role="progressbar" aria-label="The whole film" aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.floor(status.progress)}>
                         {percent(status.progress)}
                     </span>
@@ -86,30 +88,15 @@ export const Stage = memo(function Stage({ watched, isDeleted, onAccepted, onPla
     );
 });
 
-function waitingWord({ status }: Shown): string | null {
-    switch (status.state) {
-        case "queued":
-            return "In the queue. The first frames come as soon as a worker is free.";
-        case "running":
-            return status.stage === "prompt_analysis" || status.stage === undefined ? "Reading the prompt…" : "The first frames are on their way…";
-        case "cancelling":
-            return "Stopping…";
-        case "cancelled":
-            return "Cancelled before there was a picture.";
-        case "failed":
-            return "No film came of it.";
-        case "complete":
-            return status.metadata?.videoUrl === undefined ? "Finished, and it made no film." : null;
-    }
-}
-
 function Failure({ event }: { readonly event: GenerationEvent }) {
     const { errorCode, errorMessage, errorHint } = event.metadata ?? {};
     return (
         <div className="fault" role="alert">
             <span>{sentence(errorMessage ?? event.message)}</span>
             {errorHint !== undefined && <span className="fault-hint">{sentence(errorHint)}</span>}
-            {errorCode !== undefined && <code>{errorCode}</code>}
+            <span className="fault-code">
+                {errorCode !== undefined && <code>{errorCode}</code>} <code>{event.generationId}</code>
+            </span>
         </div>
     );
 }

@@ -53,7 +53,7 @@ const TEXTS: readonly (readonly [text: string, grounds: readonly string[]])[] = 
     ["muted", ["bg", "surface", "raised", "accent-soft/surface"]],
     ["accent", ["bg", "surface", "accent-soft/surface"]],
     ["bad", ["bg", "surface", "bad-soft/bg", "bad-soft/surface", "bad-soft/raised"]],
-    ["on-accent", ["accent", "accent-strong"]],
+    ["on-fill", ["fill", "fill-strong"]],
 ];
 
 function ground(name: string, palette: (typeof PALETTES)[number]): Colour {
