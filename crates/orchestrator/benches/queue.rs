@@ -1,6 +1,6 @@
 //! What waiting costs: reserve, positions and a restart with 100 and with 100,000 queued, over a real store on disk.
-//! `cargo bench -p rushes-orchestrator` prints a line each, with the bound it is wanted to keep beside it. It measures and
-//! refuses nothing: a position does not keep its bound, since its search goes through a deeper tree in each tenant's lane.
+//! `cargo bench -p rushes-orchestrator --bench queue` prints a line each, with the bound it is wanted to keep beside it. It
+//! measures and refuses nothing.
 
 use std::{
     collections::HashMap,
