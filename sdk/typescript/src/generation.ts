@@ -15,6 +15,8 @@ export interface Submission {
     readonly priority?: Priority;
     /** One's own facts; they come back in each event's `metadata.client`. */
     readonly metadata?: Readonly<Record<string, unknown>>;
+    /** By when it has to have ended, in milliseconds since 1970; else it fails with `DEADLINE_EXCEEDED`. */
+    readonly deadline?: number;
     /** On whose behalf; wants a token of role `service`. */
     readonly owner?: string;
     readonly tenant?: string;
@@ -42,6 +44,8 @@ export interface Generation {
     readonly queuePosition?: number;
     /** Seconds, estimated. */
     readonly eta?: number;
+    /** By when it has to have ended, in milliseconds since 1970, where that was asked. */
+    readonly deadline?: number;
     readonly artifacts?: readonly ArtifactLink[];
     readonly retryOf?: string;
     /** Milliseconds since 1970. */
