@@ -8,7 +8,7 @@
 //! bench/target.rs     any server under test, and how its dialect gets a connection ready
 //! bench/workers.rs    workers of ours that only publish      bench/publish.rs  and whoever publishes to other servers
 //! bench/stand.rs      a server with its load connected: publishes at a rate and says what came of it
-//! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs   one measurement each
+//! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs transports.rs growth.rs   one measurement each
 //! bench/founding.rs   the first document's own table          bench/goals.rs   what this project aims at, met or not
 //! bench/peers.rs      us beside other servers
 //! bench/mark.rs histogram.rs frame.rs peer.rs process.rs clock.rs   small parts
@@ -23,6 +23,7 @@ mod founding;
 mod frame;
 mod frames;
 mod goals;
+mod growth;
 mod histogram;
 mod house;
 mod idle;
@@ -39,6 +40,7 @@ mod stand;
 mod storm;
 mod submit;
 mod target;
+mod transports;
 mod unique;
 mod workers;
 
@@ -69,6 +71,10 @@ pub(crate) enum Mode {
     Frames,
     /// Submit to first status.
     Submit,
+    /// The same load over WebSocket, SSE and long-poll: latency, and memory per connection.
+    Transports,
+    /// How cost grows with connections, generations and rate.
+    Growth,
     /// The first document's own table, row by row.
     Founding,
     /// What this project aims at, each row with its target, met or not.
@@ -168,6 +174,8 @@ pub(crate) async fn measure(mode: Mode, load: &Load) -> Result<Vec<Row>> {
         Mode::Slow => slow::measure(load).await?,
         Mode::Frames => frames::measure(load).await?,
         Mode::Submit => submit::measure(load).await?,
+        Mode::Transports => transports::measure(load).await?,
+        Mode::Growth => growth::measure(load).await?,
         Mode::Founding => founding::measure(load).await?,
         Mode::Goals => goals::measure(load).await?,
         Mode::Peers => peers::measure(load).await?,

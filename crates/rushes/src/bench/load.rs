@@ -5,10 +5,12 @@
 //! load/orders.rs   what it is told and what it answers
 //! load/board.rs    what all connections of the process count
 //! load/follow.rs   one connection
+//! load/http.rs     what it says and hears where that is HTTP
 //! ```
 
 mod board;
 mod follow;
+mod http;
 pub(crate) mod orders;
 
 use std::{io::Write, rc::Rc, sync::Arc};

@@ -16,8 +16,8 @@ use super::{
     workers::Say,
 };
 
-/// Idle servers are watched for so long.
-const WATCHED: Duration = Duration::from_secs(10);
+/// Idle servers are watched for one round of pings.
+const WATCHED: Duration = Duration::from_secs(30);
 /// Watchers of one channel, and connections with a channel each.
 const WATCHERS: usize = 1_000;
 const CONNECTIONS: usize = 10_000;

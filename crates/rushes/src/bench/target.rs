@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     clock,
     house::{House, mint},
-    load::orders::{Plan, Seat, Step},
+    load::orders::{Plan, Seat, Step, Transport},
     workers::EVENTS_BEFORE,
 };
 
@@ -108,7 +108,7 @@ impl Target {
                 let mut again = vec![authenticate];
                 if watches {
                     first.push(subscribe(&format!(r#","after":"now"{pictures}"#)));
-                    again.push(subscribe(&format!(r#","after":{{seen}}{pictures}"#)));
+                    again.push(subscribe(&format!(r#","after":"{{seen}}"{pictures}"#)));
                 }
                 ("/v1/live", first, again)
             }
@@ -129,6 +129,7 @@ impl Target {
         };
         Plan {
             address: self.address.clone(),
+            transport: Transport::WebSocket,
             path: path.to_owned(),
             first,
             again,
@@ -137,5 +138,15 @@ impl Target {
             pictures: follow == Follow::Pictures,
             seats,
         }
+    }
+
+    /// The events of each seat's channel over HTTP, of a server of ours.
+    pub(crate) fn plan_http(&self, transport: Transport, seats: Vec<Seat>) -> Plan {
+        let plan = self.plan(Follow::Nothing, seats);
+        let path = match transport {
+            Transport::Stream => "/v1/generations/{channel}/events?after=now",
+            Transport::WebSocket | Transport::Poll => "/v1/generations/{channel}/events",
+        };
+        Plan { transport, path: path.to_owned(), first: Vec::new(), again: Vec::new(), ..plan }
     }
 }

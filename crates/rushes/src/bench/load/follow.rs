@@ -6,7 +6,11 @@ use std::{cell::RefCell, io};
 use anyhow::{Context, Result, ensure};
 use tokio::{net::TcpSocket, net::TcpStream, sync::OwnedSemaphorePermit};
 
-use super::{board::Board, orders::Step};
+use super::{
+    board::Board,
+    http,
+    orders::{Step, Transport},
+};
 use crate::bench::{
     clock,
     frame::{self, frame_at, head_end, masked},
@@ -48,7 +52,14 @@ pub(super) async fn follow(board: &Board, seat: usize, turn: OwnedSemaphorePermi
         upgraded: false,
         rest: Vec::new(),
         carry: Vec::new(),
-        reply: frame::upgrade(&board.plan.address, &fill(board, seat, &board.plan.path)),
+        reply: Vec::new(),
+    };
+    follower.reply = match board.plan.transport {
+        Transport::WebSocket => frame::upgrade(&board.plan.address, &fill(board, seat, &board.plan.path)),
+        Transport::Stream => {
+            http::stream(&board.plan.address, &fill(board, seat, &board.plan.path), token(board, seat))
+        }
+        Transport::Poll => follower.ask("now"),
     };
     let mut turn = Some(turn);
     loop {
@@ -73,6 +84,10 @@ async fn connect(board: &Board, seat: usize) -> Result<TcpStream> {
     let stream = socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+fn token(board: &Board, seat: usize) -> &str {
+    &board.plan.seats[seat].token
 }
 
 /// Fills in what a seat has of its own.
@@ -107,7 +122,11 @@ impl Follower<'_> {
             };
             self.board.read(read);
             let bytes = &buffer[..kept + read];
-            let walked = self.walk(bytes)?;
+            let walked = match self.board.plan.transport {
+                Transport::WebSocket => self.walk(bytes)?,
+                Transport::Stream => self.walk_stream(bytes)?,
+                Transport::Poll => self.walk_answers(bytes)?,
+            };
             self.rest.clear();
             self.rest.extend_from_slice(&bytes[walked..]);
             if self.rest.is_empty() {
@@ -144,6 +163,49 @@ impl Follower<'_> {
             }
         }
         Ok(walked)
+    }
+
+    /// An answer without an end: its head, then a stream.
+    fn walk_stream(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut from = 0;
+        if !self.upgraded {
+            let Some(end) = head_end(bytes) else { return Ok(0) };
+            let head = String::from_utf8_lossy(&bytes[..end]);
+            ensure!(head.starts_with("HTTP/1.1 200"), "no stream: {head}");
+            (self.upgraded, from) = (true, end);
+            self.step();
+        }
+        self.take_all(&bytes[from..], clock::nanos())?;
+        Ok(bytes.len())
+    }
+
+    /// Whole answers; each names the position from which the next is asked for.
+    fn walk_answers(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut walked = 0;
+        while let Some((from, to)) = http::answer(&bytes[walked..])? {
+            let body = &bytes[walked + from..walked + to];
+            walked += to;
+            self.carry.clear();
+            self.take_all(body, clock::nanos())?;
+            let position = http::position(body).context("an answer without a position")?.to_owned();
+            if !self.upgraded {
+                self.upgraded = true;
+                self.step();
+            }
+            self.reply = self.ask(&position);
+        }
+        Ok(walked)
+    }
+
+    /// The first question waits for nothing, so that its answer says where to go on.
+    fn ask(&self, after: &str) -> Vec<u8> {
+        let path = fill(self.board, self.seat, &self.board.plan.path);
+        http::poll(
+            &self.board.plan.address,
+            &format!("{path}?after={after}"),
+            token(self.board, self.seat),
+            self.upgraded,
+        )
     }
 
     fn take(&mut self, payload: &[u8], now: u64) -> Result<()> {

@@ -28,6 +28,7 @@ pub(crate) enum Order {
 pub(crate) struct Plan {
     /// `127.0.0.1:port`.
     pub(crate) address: String,
+    pub(crate) transport: Transport,
     /// Where the socket is; `{channel}` and `{token}` are filled in, as in every step.
     pub(crate) path: String,
     /// What is said after the handshake, when a seat is opened first.
@@ -42,6 +43,18 @@ pub(crate) struct Plan {
     pub(crate) pictures: bool,
     /// One for each connection.
     pub(crate) seats: Vec<Seat>,
+}
+
+/// What carries it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Transport {
+    #[default]
+    WebSocket,
+    /// Server-sent events: one answer without an end.
+    Stream,
+    /// One answer after another, each asked for with the position of the last.
+    Poll,
 }
 
 /// One thing to say, and what its answer contains.
