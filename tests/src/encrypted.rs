@@ -1,4 +1,5 @@
-//! A TLS proxy in front of a server, as deployments have one, with a certificate of its own authority.
+//! TLS as deployments have it: a certificate in files for a server that speaks it itself, and a proxy in front of one that does
+//! not.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -14,6 +15,49 @@ use tokio_rustls::{
 };
 
 use crate::Server;
+
+/// A certificate for `localhost` and 127.0.0.1 that vouches for itself, and its key, in files.
+#[derive(Debug)]
+pub struct Certificate {
+    folder: TempDir,
+}
+
+impl Certificate {
+    /// A new one.
+    pub fn new() -> Result<Self> {
+        let certificate = Self { folder: TempDir::new()? };
+        certificate.renew()?;
+        Ok(certificate)
+    }
+
+    /// The certificate's file, which is also what whoever trusts it is given.
+    #[must_use]
+    pub fn cert(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    /// The key's file.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+
+    /// The environment of a server that uses it.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        [("RUSHES_TLS_CERT", &self.cert()), ("RUSHES_TLS_KEY", &self.key())]
+            .map(|(name, path)| (name, path.to_string_lossy().into_owned()))
+    }
+
+    /// Puts another pair into the files.
+    pub fn renew(&self) -> Result<()> {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names)?;
+        std::fs::write(self.key(), made.signing_key.serialize_pem())?;
+        std::fs::write(self.cert(), made.cert.pem())?;
+        Ok(())
+    }
+}
 
 /// The proxy; ends when dropped.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //! puppet.rs    a worker whose every message the test says
 //! clients.rs   clients in other languages
 //! small.rs     a disk that is soon full
-//! encrypted.rs a TLS proxy in front of a server
+//! encrypted.rs certificates, and a TLS proxy in front of a server
 //! ```
 
 pub mod clients;

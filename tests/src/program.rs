@@ -67,9 +67,14 @@ pub fn signed(claims: &Value) -> String {
 struct Process(Child);
 
 impl Process {
+    fn signal(&self, name: &str) -> Result<()> {
+        let (signal, pid) = (format!("-{name}"), self.0.id().to_string());
+        anyhow::ensure!(Command::new("kill").args([&signal, &pid]).status()?.success(), "kill {signal}");
+        Ok(())
+    }
+
     async fn terminate(&mut self) -> Result<std::process::ExitStatus> {
-        let pid = self.0.id().to_string();
-        anyhow::ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
+        self.signal("TERM")?;
         let ended = async {
             loop {
                 if let Some(status) = self.0.try_wait()? {
@@ -98,7 +103,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct Server {
     process: Process,
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`, or `https:` where it was given a certificate.
     pub url: String,
     data: PathBuf,
     environment: Vec<(String, String)>,
@@ -137,6 +142,17 @@ impl Server {
         self.process.kill();
     }
 
+    /// `127.0.0.1:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, address)| address)
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
     /// Its process id, for a look at its memory.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -145,8 +161,7 @@ impl Server {
 
     /// Starts it again on the same address and folder.
     pub fn start_again(&mut self) -> Result<()> {
-        let address = self.url.trim_start_matches("http://").to_owned();
-        let (process, url) = spawn(&self.data, &address, &self.environment)?;
+        let (process, url) = spawn(&self.data, self.address(), &self.environment)?;
         assert_eq!(url, self.url);
         self.process = process;
         Ok(())
@@ -258,7 +273,8 @@ fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Resul
         if let Some(at) = line.find("127.0.0.1:") {
             let address =
                 line[at..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap_or_default();
-            return Ok((process, format!("http://{address}")));
+            let scheme = if line.contains("https://") { "https" } else { "http" };
+            return Ok((process, format!("{scheme}://{address}")));
         }
         seen.push_str(&line);
         seen.push('\n');

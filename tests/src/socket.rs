@@ -1,13 +1,20 @@
 //! A WebSocket client that knows only the wire: says JSON, hears JSON, pictures and the end.
 
+use std::{path::Path, sync::Arc};
+
 use access::Role;
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest as _},
+    Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config,
+    tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
 
 use crate::{PATIENCE, program::token};
@@ -33,11 +40,24 @@ impl Socket {
     /// # Errors
     /// When the server does not take the connection.
     pub async fn open(url: &str, path: &str, token: Option<&str>) -> Result<Self> {
-        let mut request = format!("{}{path}", url.replacen("http", "ws", 1)).into_client_request()?;
-        if let Some(token) = token {
-            request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        }
-        let (socket, _) = timeout(PATIENCE, connect_async(request)).await??;
+        let (socket, _) = timeout(PATIENCE, connect_async(request(url, path, token)?)).await??;
+        Ok(Self(socket))
+    }
+
+    /// The same over TLS, trusting one certificate alone.
+    ///
+    /// # Errors
+    /// When the server does not take the connection, or has another certificate.
+    pub async fn open_trusting(url: &str, path: &str, token: Option<&str>, authority: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority)?)?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = Some(Connector::Rustls(Arc::new(config)));
+        let connecting = connect_async_tls_with_config(request(url, path, token)?, None, true, connector);
+        let (socket, _) = timeout(PATIENCE, connecting).await??;
         Ok(Self(socket))
     }
 
@@ -132,4 +152,12 @@ impl Socket {
             }
         }
     }
+}
+
+fn request(url: &str, path: &str, token: Option<&str>) -> Result<Request> {
+    let mut request = format!("{}{path}", url.replacen("http", "ws", 1)).into_client_request()?;
+    if let Some(token) = token {
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    }
+    Ok(request)
 }

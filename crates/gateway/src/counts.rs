@@ -56,6 +56,14 @@ pub struct Counts {
     pub frames_dropped: Counter,
     /// Pages read from the log for watchers behind their tail.
     pub log_pages: Counter,
+    /// Pages that a watcher got from the read of another.
+    pub log_pages_shared: Counter,
+    /// Connections that waited because their user makes too many.
+    pub connects_delayed: Counter,
+    /// Users who began to watch one generation more than 20 times in a minute, each counted once for that minute.
+    pub churning: Counter,
+    /// Streams that ended because of their age.
+    pub streams_rotated: Counter,
     /// Watchers whose position was gone.
     pub snapshots: Counter,
     /// Watchers disconnected because their socket took nothing.

@@ -2,21 +2,22 @@
 //!
 //! Pulled by whoever writes the answer: nothing is queued here but one page of the log per generation.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 
 use access::{Identity, Verb};
 use protocol::{
-    After, FrameIndex, GenerationId, Problem, Revision, Sequence, Tick, Timestamp, limits,
+    After, FrameIndex, GenerationId, Problem, Revision, Sequence, Tick, Timestamp,
     live::{Delivery, FrameWish},
 };
 
 use crate::{
     Gateway,
-    cursor::{self, Cursor, Next, Window},
+    cursor::{self, Cursor, Next, Window as _},
     encode::Encoded,
     gateway::unavailable,
     hub::{Serial, Size, Wake, Watch},
     node::may_with,
+    pages::{Crowd, Page},
 };
 
 /// The next thing to tell a watcher.
@@ -41,7 +42,9 @@ pub(crate) struct Feed {
     gateway: Arc<Gateway>,
     watch: Watch,
     cursor: Cursor,
-    page: VecDeque<Arc<Encoded>>,
+    page: Option<Arc<Page>>,
+    /// It has come to the head since it was opened.
+    is_live: bool,
     lost: bool,
     ended: bool,
     end_told: bool,
@@ -67,7 +70,11 @@ impl Feed {
         let watch = gateway.hub().watch(generation, Arc::clone(wake), None);
         let newest = match watch.tail().newest() {
             Some(newest) => newest,
-            None => Encoded::one(gateway.latest(generation).await?.ok_or_else(Problem::not_found)?.event),
+            None => {
+                let read =
+                    gateway.pages.latest(generation, Crowd::Newcomer).await.map_err(|error| unavailable(&error))?;
+                Encoded::one(read.ok_or_else(Problem::not_found)?.event)
+            }
         };
         if !may_with(identity, Verb::Watch, newest.event()) {
             return Err(Problem::not_found());
@@ -83,7 +90,8 @@ impl Feed {
             gateway: Arc::clone(gateway),
             watch,
             cursor: Cursor { after: place.unwrap_or_default(), delivery: Delivery::All },
-            page: VecDeque::new(),
+            page: None,
+            is_live: false,
             lost: place.is_none(),
             ended: false,
             end_told: false,
@@ -186,7 +194,7 @@ impl Feed {
             }
         };
         self.lost = false;
-        self.page.clear();
+        self.page = None;
         self.advance(&newest);
         Ok(Item::Snapshot(newest))
     }
@@ -194,19 +202,21 @@ impl Feed {
     /// The event behind the cursor out of the log; `None` when it is gone and the state comes instead.
     async fn read_log(&mut self) -> Result<Option<Arc<Encoded>>, Problem> {
         let wanted = self.cursor.after.next();
-        if self.page.front().is_none_or(|event| event.event().sequence != wanted) {
-            let read = self.gateway.history.events_after(self.generation(), self.cursor.after, limits::PAGE_EVENTS_MAX);
-            let events = read.await.map_err(|error| unavailable(&error))?;
-            self.gateway.counts().log_pages.add(1);
-            self.page = events.into_iter().map(|stored| Encoded::one(stored.event)).collect();
+        if self.page.as_ref().is_none_or(|page| page.get(wanted).is_none()) {
+            let crowd = if self.is_live { Crowd::Live } else { Crowd::Newcomer };
+            let counts = self.gateway.counts();
+            let read = self.gateway.pages.read(self.generation(), self.cursor.after, crowd, counts).await;
+            self.page = Some(read.map_err(|error| unavailable(&error))?);
         }
-        self.lost = self.page.front().is_none_or(|event| event.event().sequence != wanted);
-        Ok(if self.lost { None } else { self.page.pop_front() })
+        let event = self.page.as_ref().and_then(|page| page.get(wanted)).cloned();
+        self.lost = event.is_none();
+        Ok(event)
     }
 
     /// At the head: the end if it was there already, then what is not in the log.
     fn beside(&mut self) -> Option<Item> {
-        self.page = VecDeque::new();
+        self.page = None;
+        self.is_live = true;
         let after = self.cursor.after;
         let tail = Arc::clone(self.watch.tail());
         tail.look(|recent| {

@@ -12,15 +12,21 @@ use store::{Filter, History, Latest, StoreError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    arrivals::Arrivals,
     commands::Commands,
-    counts::Counts,
+    counts::{Counts, Transport},
+    departure::Departure,
     encode::Encoder,
     hub::Hub,
     node::{Clock, Node, Random, may_with},
+    pages::{Crowd, Pages},
     session::{Answer, Need},
     workers::Workers,
 };
 
+/// Half an hour: streams spread over the servers there are, and tokens are looked at again, at the cost of one reconnect that a
+/// browser makes by itself.
+const STREAM_AGE_MAX_MS: u64 = 1_800_000;
 /// Reason given with a cancel that came over a live socket.
 const CANCEL_REASON: &str = "cancelled by request";
 
@@ -54,10 +60,33 @@ pub struct GatewayOptions {
     /// How long a socket outlives its token, in milliseconds; `None` where expiry closes nothing. 30,000 is a good value: a client
     /// that renews late still makes it.
     pub expiry_grace_ms: Option<u64>,
+    /// What holds where many come or go at once.
+    pub crowds: Crowds,
     /// Every task is tracked here.
     pub tracker: TaskTracker,
     /// Fires when the server goes away.
     pub stop: CancellationToken,
+}
+
+/// What holds where many come or go at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowds {
+    /// Reads of the log at once: as many as the store does at once, for more would only wait there, live watchers behind
+    /// newcomers.
+    pub log_reads_max: usize,
+    /// So many connections of one user are let in at once, and as many a minute; more wait. `None` for any number.
+    pub connects_per_minute: Option<u32>,
+    /// How long a server that goes away waits for its connections, in milliseconds; they leave over half of it at most.
+    pub drain_ms: u64,
+    /// No stream of server-sent events lives longer, in milliseconds; each ends by itself somewhere in the second half.
+    pub stream_age_max_ms: u64,
+}
+
+impl Default for Crowds {
+    /// Four reads, any number of connections, a drain of ten seconds, streams of half an hour.
+    fn default() -> Self {
+        Self { log_reads_max: 4, connects_per_minute: None, drain_ms: 10_000, stream_age_max_ms: STREAM_AGE_MAX_MS }
+    }
 }
 
 impl std::fmt::Debug for GatewayOptions {
@@ -70,6 +99,8 @@ impl std::fmt::Debug for GatewayOptions {
 pub struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) history: Arc<dyn History>,
+    pub(crate) pages: Pages,
+    pub(crate) crowds: Crowds,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) origins: OriginPolicy,
     pub(crate) home: Option<Home>,
@@ -103,11 +134,14 @@ impl Gateway {
             guest: options.guest,
             expiry_grace_ms: options.expiry_grace_ms,
             counts: Counts::default(),
+            arrivals: Arrivals::new(options.crowds.connects_per_minute),
             clock: options.clock,
             random: options.random,
         };
         Arc::new(Self {
             node: Arc::new(node),
+            pages: Pages::new(Arc::clone(&options.history), options.crowds.log_reads_max),
+            crowds: options.crowds,
             history: options.history,
             workers: options.workers,
             origins: options.origins,
@@ -150,6 +184,12 @@ impl Gateway {
     /// [`TokenError`] says what is wrong with the token.
     pub fn identify(&self, token: Option<&str>, door: Door) -> Result<Identity, TokenError> {
         self.node.identify(token, door, self.node.now())
+    }
+
+    /// When one of the connections there are is closed, now that the server goes away.
+    pub(crate) fn departure(&self) -> Departure {
+        let open = [Transport::Live, Transport::Sse].map(|transport| self.counts().of(transport).connections.get());
+        Departure::new(open.iter().sum(), self.crowds.drain_ms, (self.node.random)(), self.node.now())
     }
 
     /// A number no other connection of this process has.
@@ -202,9 +242,9 @@ impl Gateway {
     /// under the same id.
     pub(crate) async fn fulfil(self: Arc<Self>, need: Need) -> Answer {
         match need {
-            Need::Latest(generation) => Answer::Latest(self.history.latest(&generation).await),
-            Need::Page { generation, after } => {
-                Answer::Page(self.history.events_after(&generation, after, limits::PAGE_EVENTS_MAX).await)
+            Need::Latest(generation) => Answer::Latest(self.pages.latest(&generation, Crowd::Newcomer).await),
+            Need::Page { generation, after, crowd } => {
+                Answer::Page(self.pages.read(&generation, after, crowd, self.counts()).await)
             }
             Need::Mine { tenant, user } => Answer::Mine(self.mine(tenant, user).await),
             Need::Submit(submit) => Answer::Submitted(self.commands.submit(*submit).await),

@@ -3,14 +3,17 @@
 //! A subscription is a cursor into a generation's tail, never a queue. The gateway reads what was committed and shows
 //! it; it decides nothing, and asks [`Commands`] for whatever changes a generation.
 
+pub mod arrivals;
 pub mod commands;
 pub mod counts;
 pub mod cursor;
+mod departure;
 pub mod encode;
 mod feed;
 mod gateway;
 pub mod hub;
 pub mod node;
+pub mod pages;
 pub mod session;
 mod transport;
 pub mod websocket;
@@ -18,6 +21,6 @@ pub mod workers;
 
 pub use commands::{Commands, Submit, Submitted};
 pub use counts::{Counts, Transport};
-pub use gateway::{Gateway, GatewayOptions, Home};
-pub use transport::{Socket, guard, refuse, routes};
+pub use gateway::{Crowds, Gateway, GatewayOptions, Home};
+pub use transport::{Socket, Stream, guard, refuse, routes};
 pub use workers::{Inbound, Outbound, WorkerLink, Workers};

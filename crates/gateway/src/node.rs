@@ -7,7 +7,7 @@ use std::sync::Arc;
 use access::{Door, Doors, Identity, Subject, TokenError, Verb, may};
 use protocol::{Event, Timestamp};
 
-use crate::{counts::Counts, encode::Encoder, hub::Hub};
+use crate::{arrivals::Arrivals, counts::Counts, encode::Encoder, hub::Hub};
 
 /// The time of day, as the server reads it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -27,6 +27,8 @@ pub struct Node {
     pub guest: Option<Identity>,
     /// How long a socket outlives its token, in milliseconds; `None` where expiry closes nothing.
     pub expiry_grace_ms: Option<u64>,
+    /// Who comes, and how often.
+    pub arrivals: Arrivals,
     /// What went through.
     pub counts: Counts,
     /// The time of day.

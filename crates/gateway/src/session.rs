@@ -23,12 +23,13 @@ use protocol::{
 };
 use serde_json::Value;
 
+pub(crate) use self::subscribe::note_visit;
 use self::{
     bucket::Bucket,
     command::Command,
     life::Life,
     subscribe::{Asked, Mine},
-    subscription::{Page, Subscription, Want},
+    subscription::{Reading, Subscription, Want},
 };
 pub use self::{
     need::{Answer, Need},
@@ -87,11 +88,13 @@ pub struct Session {
     /// Bytes behind a message that waits for an answer.
     held: Vec<u8>,
     identity: Option<Box<Identity>>,
+    /// A good token that is let in at this time, not before.
+    waiting: Option<Box<(Timestamp, Identity)>>,
     life: Life,
     bucket: Bucket,
     subscriptions: Vec<Subscription>,
     mine: Option<Box<Mine>>,
-    page: Option<Box<Page>>,
+    page: Option<Box<Reading>>,
     /// A message of the client that waits for an answer from outside.
     asked: Option<Box<Asked>>,
     /// Is a need with the transport?
@@ -134,6 +137,7 @@ impl Session {
             decoder: Decoder::new(limits::MESSAGE_BYTES_BEFORE_AUTHENTICATION_MAX),
             held: Vec::new(),
             identity: None,
+            waiting: None,
             life: Life::new(spread, now),
             bucket: Bucket::full(now),
             subscriptions: Vec::new(),
@@ -151,6 +155,7 @@ impl Session {
     /// Takes a token that came with the upgrade, or the guest where there is one and no token.
     pub fn authenticate(&mut self, token: Option<&str>, now: Timestamp) {
         match self.node.identify(token, Door::Live, now) {
+            Ok(identity) if self.identity.is_none() => self.arrive(identity, now),
             Ok(identity) => self.admit(identity, now),
             Err(_) => self.refuse_token(CloseCode::AUTHENTICATION_FAILED, "Authentication failed", now),
         }
@@ -159,13 +164,18 @@ impl Session {
     /// May the socket be read? Not while a message waits for its answer, or answers wait for the socket.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.asked.is_none() && self.replies_bytes < REPLIES_BYTES_MAX && self.life.ended() != Ended::Gone
+        !self.is_busy() && self.replies_bytes < REPLIES_BYTES_MAX && self.life.ended() != Ended::Gone
+    }
+
+    /// Does the client's next message wait?
+    const fn is_busy(&self) -> bool {
+        self.asked.is_some() || self.waiting.is_some()
     }
 
     /// Takes what the client sent.
     pub fn receive(&mut self, bytes: &[u8], now: Timestamp) {
         let mut input = bytes;
-        while self.asked.is_none() && self.life.ended() != Ended::Gone {
+        while !self.is_busy() && self.life.ended() != Ended::Gone {
             match self.decoder.decode(&mut input) {
                 Ok(Some(message)) => self.hear(message, now),
                 Ok(None) => break,
@@ -177,7 +187,7 @@ impl Session {
                 }
             }
         }
-        if self.asked.is_some() {
+        if self.is_busy() {
             self.held.extend_from_slice(input);
         }
     }
@@ -205,15 +215,40 @@ impl Session {
         if let Some(asked) = asked {
             self.answer_message(asked.kind, answer, now);
         }
+        self.go_on(now);
+    }
+
+    /// Takes what was held back behind a message that waited.
+    fn go_on(&mut self, now: Timestamp) {
         let held = std::mem::take(&mut self.held);
         if !held.is_empty() {
             self.receive(&held, now);
         }
     }
 
+    /// A connection whose token is good: at once, or later where its user makes too many.
+    fn arrive(&mut self, identity: Identity, now: Timestamp) {
+        let wait = self.node.arrivals.wait_of(&identity, now);
+        if wait == 0 {
+            return self.admit(identity, now);
+        }
+        self.node.counts.connects_delayed.add(1);
+        self.waiting = Some(Box::new((now.plus(wait), identity)));
+    }
+
+    /// Lets in who has waited long enough.
+    fn admit_waiting(&mut self, now: Timestamp) {
+        let waited = self.waiting.take_if(|waiting| now >= waiting.0);
+        if let Some((_, identity)) = waited.map(|waited| *waited).filter(|_| self.life.ended() == Ended::Not) {
+            self.admit(identity, now);
+            self.go_on(now);
+        }
+    }
+
     /// Looks at the clock: timeouts, pings, expiry, and frames that waited too long. `flushed` says that all that was
     /// gathered has left.
     pub fn tick(&mut self, now: Timestamp, flushed: bool) {
+        self.admit_waiting(now);
         self.live(now, flushed);
         for subscription in &mut self.subscriptions {
             let Some(lane) = &mut subscription.lane else { continue };
@@ -236,7 +271,9 @@ impl Session {
             subscription.lane.as_ref()?.deadline(&subscription.watch, may_go)
         });
         let expiry = self.expiry();
-        frames.chain(expiry).chain(self.retry_at).fold(self.life.deadline(self.identity.is_some()), Timestamp::min)
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.0);
+        let life = self.life.deadline(self.is_known());
+        frames.chain(expiry).chain(self.retry_at).chain(waiting).fold(life, Timestamp::min)
     }
 
     /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.
@@ -266,6 +303,11 @@ impl Session {
     #[must_use]
     pub const fn is_silent(&self) -> bool {
         self.replies_bytes == 0
+    }
+
+    /// Was its token good?
+    const fn is_known(&self) -> bool {
+        self.identity.is_some() || self.waiting.is_some()
     }
 
     /// Has it ended?

@@ -11,6 +11,7 @@ mod poll;
 mod socket;
 mod sse;
 mod status;
+mod stream;
 mod token;
 mod upgrade;
 mod worker;
@@ -27,7 +28,7 @@ use axum::{
 };
 use protocol::{ErrorCode, Problem, error::ErrorBody};
 
-pub use self::socket::Socket;
+pub use self::{socket::Socket, stream::Stream};
 use crate::{Gateway, session::Dialect};
 
 /// Everything the gateway answers, to be merged into the server's router.

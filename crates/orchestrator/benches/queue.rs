@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{GenerationId, PoolName, Timestamp, http::Priority};
+use protocol::{GenerationId, PoolName, Timestamp};
 use store::{Store, sqlite::Sqlite};
 
 /// Queued at most.
@@ -127,13 +127,7 @@ fn submission(id: &GenerationId, n: usize, pipeline: &Arc<protocol::Pipeline>) -
         owner: format!("user{}", n % 1_000).parse().expect("an id"),
         tenant: tenant.parse().expect("an id"),
         causal: "bench".parse().expect("an id"),
-        pipeline: Arc::clone(pipeline),
-        input: protocol::Metadata::new(),
-        priority: Priority::default(),
-        client: None,
-        retry_of: None,
-        kept: Vec::new(),
-        trace: None,
+        request: engine::Request::of(Arc::clone(pipeline)),
     };
     let command = engine::Command {
         id: format!("c{n}").parse().expect("an id"),

@@ -65,6 +65,8 @@ pub const SUBSCRIBES_PER_MINUTE: u32 = 300;
 pub const SUBSCRIBES_BURST: u32 = 120;
 /// Most subscriptions one connection holds: a page of thumbnails, twice.
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 512;
+/// Connections of one user let in at once, and as many a minute; more wait a little: a person with forty tabs, six reloads each.
+pub const CONNECTS_PER_MINUTE: usize = 240;
 /// Longest `Prefer: wait`, in seconds: below the idle timeouts of common proxies (30 s and up).
 pub const LONG_POLL_WAIT_MAX_S: u64 = 25;
 /// Between two comment lines on a silent SSE stream, in milliseconds: half the shortest idle timeout of common proxies.

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process at once. SIGHUP has certificates read
+//! again, where there are any; elsewhere it ends the process, as ever.
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -32,6 +33,23 @@ impl Signals {
             std::process::exit(EXIT_AT_ONCE);
         });
         Ok(Self { stop, _listener: listener })
+    }
+
+    /// Calls `reload` at each SIGHUP until the first of the other signals, and returns then.
+    pub(crate) async fn serve(&self, reload: Option<impl Fn()>) -> Result<(), Fault> {
+        let Some(reload) = reload else {
+            self.stop.cancelled().await;
+            return Ok(());
+        };
+        let failed = |error: std::io::Error| Fault::failed(format!("signals cannot be caught: {error}"));
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                _ = hangup.recv() => reload(),
+            }
+        }
     }
 
     /// Fires at the first signal.

@@ -69,6 +69,8 @@ pub struct Config {
     pub durability: Durability,
     /// May workers bring pipelines?
     pub worker_pipelines: bool,
+    /// The certificate of our own TLS.
+    pub tls: Tls,
     /// What is logged, and how.
     pub log: Log,
     /// How long finished work is kept.
@@ -104,6 +106,23 @@ pub struct Allowed {
     pub origins: Origins,
 }
 
+/// The certificate of our own TLS: both files, or neither, which [`Config::check`] judges.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// The certificate and its chain.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Both files, where TLS is wanted.
+    #[must_use]
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        self.cert.as_deref().zip(self.key.as_deref())
+    }
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -137,6 +156,8 @@ pub struct Limits {
     pub running_per_tenant: Option<usize>,
     /// Bytes of one artifact or upload.
     pub artifact_bytes: u64,
+    /// Connections one user is let in with at once, and as many a minute; `None` for any number.
+    pub connects_per_user: Option<usize>,
 }
 
 /// When a stage's breaker opens, and for how long.
@@ -173,6 +194,7 @@ impl Config {
             insecure: false,
             durability: Durability::Strict,
             worker_pipelines: mode == Mode::Demo,
+            tls: Tls::default(),
             log: Log { format: LogFormat::Pretty, level: "info".to_owned() },
             retention: Retention { events: Some(30 * DAY), artifacts: Some(7 * DAY), uploads: Some(7 * DAY) },
             limits: Limits {
@@ -181,6 +203,7 @@ impl Config {
                 running_per_owner: None,
                 running_per_tenant: None,
                 artifact_bytes: limits::ARTIFACT_BYTES_MAX,
+                connects_per_user: Some(limits::CONNECTS_PER_MINUTE),
             },
             lease: Lease {
                 silence: Duration::from_millis(limits::LEASE_SILENCE_MAX_MS),

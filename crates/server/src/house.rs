@@ -4,27 +4,39 @@
 //! house/folder.rs     the data folder and the demo's own secret
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
+//! house/tls.rs        certificates, and another pair in their place
+//! house/greeting.rs   the first bytes of a connection to a TLS port
 //! house/tenants.rs    what tenants may use, for those who see to it
 //! ```
 //! Signals are the binary's: it calls [`Running::stop`].
 
 mod folder;
+mod greeting;
 mod listener;
 mod serve;
 mod tenants;
+mod tls;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use access::{Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
 use axum::{Router, middleware};
 use bus::{Bus, Local, Signal};
-use gateway::{Gateway, GatewayOptions, Home, encode::Encoder};
+use gateway::{Crowds, Gateway, GatewayOptions, Home, encode::Encoder};
 use orchestrator::{Handle, Pipelines};
 use protocol::{Event, Pipeline, Problem, TenantId, UserId, WorkerId};
 use store::{OnCommit, Store, StoreError, StoredEvent, sqlite};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::tls::Certificates;
+pub use self::tls::TlsError;
 use crate::{
     blobs::Blobs,
     clock::{self, System},
@@ -46,6 +58,9 @@ const EXPIRY_GRACE_MS: u64 = 30_000;
 
 /// Reads of the store at once. Live events come from memory; these serve lists, pages and catching up.
 const READERS: usize = 4;
+
+/// Workers that run something are waited for during this part of the drain: half, so that connections get the other.
+const DRAIN_WORKERS_SHARE: u32 = 2;
 
 /// How the server is started.
 #[derive(Debug, Clone)]
@@ -86,6 +101,9 @@ pub enum StartError {
     /// The database was opened and cannot be read.
     #[error("reading the leases of the last run")]
     Read(#[from] StoreError),
+    /// The certificate or its key does not do; the text names the file.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Webhooks cannot be sent.
     #[error(transparent)]
     Webhooks(#[from] WebhookError),
@@ -98,6 +116,8 @@ pub enum StartError {
 pub struct Running {
     address: SocketAddr,
     url: String,
+    inner: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
     warnings: Vec<Warning>,
     doors: Arc<Doors>,
     orchestrator: Arc<Handle>,
@@ -109,7 +129,9 @@ pub struct Running {
 /// What stops when.
 #[derive(Default)]
 struct Lifetimes {
-    /// First: no new connection, no new stream; what is under way ends.
+    /// Before all else: no run is offered, and those who ask hear that this server goes away.
+    draining: CancellationToken,
+    /// Then: no new connection, no new stream; what is under way ends.
     ears_stop: CancellationToken,
     ears: TaskTracker,
     /// Connections that did not end in time are dropped.
@@ -138,6 +160,33 @@ impl Running {
         &self.url
     }
 
+    /// The address itself, with its scheme.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        origin(self.certificates.is_some(), self.address)
+    }
+
+    /// Where the worker in this process connects, in plain text: its own server is not known by its certificate's name.
+    #[must_use]
+    pub fn inner_url(&self) -> String {
+        origin(false, self.inner)
+    }
+
+    /// Does it speak TLS by itself?
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.certificates.is_some()
+    }
+
+    /// Reads certificate and key again. A broken pair leaves the old one in use and is said in the log.
+    ///
+    /// Blocks for two small files.
+    pub fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
+    }
+
     /// What the operator should know, though it started.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
@@ -156,13 +205,18 @@ impl Running {
         &self.orchestrator
     }
 
-    /// Stops in order: no new work, connections end or are dropped after the configured drain, decisions are written, the
-    /// store is closed.
+    /// Stops in order: nothing is offered and workers may finish, connections end or are dropped after the configured
+    /// drain, decisions are written, the store is closed.
     pub async fn stop(self) {
-        let Lifetimes { ears_stop, ears, abandon, hands_stop, hands } = self.lifetimes;
+        let Lifetimes { draining, ears_stop, ears, abandon, hands_stop, hands } = self.lifetimes;
+        let until = tokio::time::Instant::now() + self.drain;
+        draining.cancel();
+        if !self.orchestrator.drain(self.drain / DRAIN_WORKERS_SHARE).await {
+            tracing::info!("workers keep what they run and go on with the next start");
+        }
         ears_stop.cancel();
         ears.close();
-        if tokio::time::timeout(self.drain, ears.wait()).await.is_err() {
+        if tokio::time::timeout_at(until, ears.wait()).await.is_err() {
             tracing::warn!(connections = ears.len(), "connections dropped after the drain");
             abandon.cancel();
             ears.wait().await;
@@ -182,6 +236,7 @@ impl Running {
 pub async fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let warnings = config.check(options.mode)?;
     raise_descriptor_limit();
+    let certificates = config.tls.files().map(|(cert, key)| Certificates::open(cert, key)).transpose()?;
     let (listener, address) = listener::listen(config.listen)?;
     folder::make(&config.data)?;
     let bus: Arc<dyn Bus> = Arc::new(Local::default());
@@ -192,8 +247,8 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let lifetimes = Lifetimes::default();
     let orchestrator = start_orchestrator(&config, &options, &store, &bus, &lifetimes).await?;
     // The demo's links are for its own machine; a server without a public address writes paths.
-    let public_url =
-        config.public_url.clone().or_else(|| (options.mode == Mode::Demo).then(|| format!("http://{address}")));
+    let own_url = origin(certificates.is_some(), address);
+    let public_url = config.public_url.clone().or_else(|| (options.mode == Mode::Demo).then(|| own_url.clone()));
     let house = House { config: &config, mode: options.mode, secret, public_url, store, bus, blobs, orchestrator };
     let doors = Arc::new(Doors::new(&house.secret));
     let gateway = house.gateway(&doors, &lifetimes);
@@ -204,11 +259,12 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let webhooks = house.start_webhooks(&metrics, &lifetimes).await?;
     let entrance = Entrance { now: clock::system(), proxies: config.trusted_proxies.as_slice().into() };
     let router = router(&house.surface(&doors, &metrics, webhooks, &lifetimes), gateway, metrics, entrance);
-    serve_on(listener, router, &lifetimes);
-    let url = house.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let inner = serve_on((listener, address), router, &options, certificates.as_ref(), &lifetimes)?;
+    let url = house.public_url.clone().unwrap_or(own_url);
     tracing::info!(%address, data = %config.data.display(), durability = ?config.durability, "listening");
     let House { store, orchestrator, .. } = house;
-    Ok(Running { address, url, warnings, doors, orchestrator, store, drain: config.drain, lifetimes })
+    let drain = config.drain;
+    Ok(Running { address, url, inner, certificates, warnings, doors, orchestrator, store, drain, lifetimes })
 }
 
 /// The parts while they are put together.
@@ -265,10 +321,21 @@ impl House<'_> {
                 Mode::Serve => OriginPolicy::Allow(self.config.allowed_origins.origins.clone()),
             },
             expiry_grace_ms: Some(EXPIRY_GRACE_MS),
+            crowds: self.crowds(),
             home: Some(self.home()),
             tracker: lifetimes.ears.clone(),
             stop: lifetimes.ears_stop.clone(),
         })
+    }
+
+    fn crowds(&self) -> Crowds {
+        let per_minute = self.config.limits.connects_per_user;
+        Crowds {
+            log_reads_max: READERS,
+            connects_per_minute: per_minute.map(|many| u32::try_from(many).unwrap_or(u32::MAX)),
+            drain_ms: u64::try_from(self.config.drain.as_millis()).unwrap_or(u64::MAX),
+            ..Crowds::default()
+        }
     }
 
     fn surface(
@@ -292,7 +359,7 @@ impl House<'_> {
             studio: self.studio(),
             guest: self.guest(),
             webhooks,
-            draining: lifetimes.ears_stop.clone(),
+            draining: lifetimes.draining.clone(),
         })
     }
 
@@ -339,14 +406,39 @@ fn router(surface: &Surface, gateway: Arc<Gateway>, metrics: Arc<Metrics>, entra
         .layer(middleware::from_fn_with_state(entrance, correlation::correlate))
 }
 
-fn serve_on(listener: TcpListener, router: Router, lifetimes: &Lifetimes) {
-    let connections = serve::Connections {
+/// Serves the listener, and where it speaks TLS a plain one on loopback for the worker of this process, whose address is the
+/// answer.
+fn serve_on(
+    (listener, address): (TcpListener, SocketAddr),
+    router: Router,
+    options: &Options,
+    certificates: Option<&Arc<Certificates>>,
+    lifetimes: &Lifetimes,
+) -> Result<SocketAddr, StartError> {
+    let plain = serve::Connections {
         router,
+        tls: None,
         tracker: lifetimes.ears.clone(),
         stop: lifetimes.ears_stop.clone(),
         abandon: lifetimes.abandon.clone(),
     };
-    lifetimes.ears.spawn(connections.accept(listener));
+    let Some(certificates) = certificates else {
+        lifetimes.ears.spawn(plain.accept(listener));
+        return Ok(address);
+    };
+    let encrypted = serve::Connections { tls: Some(certificates.config().into()), ..plain.clone() };
+    lifetimes.ears.spawn(encrypted.accept(listener));
+    lifetimes.ears.spawn(Arc::clone(certificates).watch(lifetimes.ears_stop.clone()));
+    if options.in_process_worker.is_none() {
+        return Ok(address);
+    }
+    let (listener, inner) = listener::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    lifetimes.ears.spawn(plain.accept(listener));
+    Ok(inner)
+}
+
+fn origin(encrypted: bool, address: SocketAddr) -> String {
+    format!("{}://{address}", if encrypted { "https" } else { "http" })
 }
 
 fn secret(config: &Config, mode: Mode) -> Result<Secret, StartError> {

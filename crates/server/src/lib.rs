@@ -41,6 +41,6 @@ mod webhooks;
 
 pub use clock::{Now, now, system as system_clock};
 pub use config::{Config, ConfigError, Loaded, Mode, Sources};
-pub use house::{Options, Running, StartError, start};
+pub use house::{Options, Running, StartError, TlsError, start};
 pub use log::start as start_log;
 pub use webhooks::WebhookError;

@@ -93,7 +93,7 @@ impl Session {
             }
             Ended::Not => {}
         }
-        if self.identity.is_none() && now.since(self.life.opened_at) >= limits::AUTHENTICATION_TIMEOUT_MS {
+        if !self.is_known() && now.since(self.life.opened_at) >= limits::AUTHENTICATION_TIMEOUT_MS {
             let late = "Authentication timeout. Send authenticate message within 10 seconds.";
             self.refuse(&Problem::new(ErrorCode::Unauthorized, late), None, None, now);
             return self.close(CloseCode::AUTHENTICATION_TIMEOUT, "Authentication timeout", now);

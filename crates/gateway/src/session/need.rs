@@ -1,9 +1,14 @@
 //! What a session cannot do by itself: it asks, the transport does it and brings the answer.
 
-use protocol::{Event, GenerationId, Problem, Sequence, TenantId, UserId, http::Priority};
-use store::{Latest, StoreError, StoredEvent};
+use std::sync::Arc;
 
-use crate::commands::{Submit, Submitted};
+use protocol::{Event, GenerationId, Problem, Sequence, TenantId, UserId, http::Priority};
+use store::{Latest, StoreError};
+
+use crate::{
+    commands::{Submit, Submitted},
+    pages::{Crowd, Page},
+};
 
 /// A question. At most one is under way for a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +21,8 @@ pub enum Need {
         generation: GenerationId,
         /// The last event the watcher has.
         after: Sequence,
+        /// Whether it catches up after coming, or fell behind.
+        crowd: Crowd,
     },
     /// All generations of an owner that have not ended, newest first.
     Mine {
@@ -37,8 +44,8 @@ pub enum Need {
 pub enum Answer {
     /// `None` for an unknown generation.
     Latest(Result<Option<Latest>, StoreError>),
-    /// In order; empty when there are none.
-    Page(Result<Vec<StoredEvent>, StoreError>),
+    /// The one in which it goes on; without the next event, if that is gone.
+    Page(Result<Arc<Page>, StoreError>),
     /// Their latest events.
     Mine(Result<Vec<Event>, StoreError>),
     /// Accepted, or why not.

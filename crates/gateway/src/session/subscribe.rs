@@ -1,7 +1,5 @@
 //! Beginning and ending to watch: who may, from where, and what the log has to say about it.
 
-use std::collections::VecDeque;
-
 use access::{Identity, Verb, may};
 use protocol::{
     After, ErrorCode, Event, GenerationId, Problem, Sequence, Timestamp, limits,
@@ -15,14 +13,14 @@ use super::{
     need::{Answer, Need},
     outbox::Outbox,
     say,
-    subscription::{Page, Start, Subscription, Want},
+    subscription::{Reading, Start, Subscription, Want},
 };
 use crate::{
     counts::Transport,
-    cursor::{self, Window},
-    encode::Encoded,
+    cursor::{self, Window as _},
     hub::{Follow, Fresh, Watch},
-    node::may_with,
+    node::{Node, may_with},
+    pages::Crowd,
 };
 
 /// After the log did not answer, it is asked again so much later, in milliseconds.
@@ -169,6 +167,9 @@ impl Session {
             // Again: what was missed and `subscribed` once more, later updates once.
             Some(known) => *known = subscription,
             None => {
+                if let Some(identity) = &self.identity {
+                    note_visit(&self.node, identity, &generation, now);
+                }
                 self.subscriptions.push(subscription);
                 self.node.counts.of(Transport::Live).subscriptions.enter();
             }
@@ -279,7 +280,10 @@ impl Session {
             let generation = subscription.generation().clone();
             let need = match subscription.want {
                 Want::State => Need::Latest(generation.clone()),
-                Want::Page(after) if self.page.is_none() => Need::Page { generation: generation.clone(), after },
+                Want::Page(after) if self.page.is_none() => {
+                    let crowd = if subscription.has_caught_up() { Crowd::Live } else { Crowd::Newcomer };
+                    Need::Page { generation: generation.clone(), after, crowd }
+                }
                 Want::Page(_) | Want::Nothing | Want::Over => continue,
             };
             self.under_way = Some(UnderWay::Subscription(generation));
@@ -293,13 +297,16 @@ impl Session {
         let subscription = &mut self.subscriptions[at];
         subscription.watch.again();
         match answer {
-            Answer::Page(Ok(events)) => {
-                self.node.counts.log_pages.add(1);
-                let events: VecDeque<_> = events.into_iter().map(|stored| Encoded::one(stored.event)).collect();
+            Answer::Page(Ok(page)) => {
                 let known = subscription.watch.tail().look(|recent| recent.log.head());
-                let head = events.back().map_or(known, |last| known.max(last.event().sequence));
-                subscription.want = Want::Nothing;
-                self.page = Some(Box::new(Page { generation: generation.clone(), events, head }));
+                let head = page.last().map_or(known, |last| known.max(last));
+                let wanted = std::mem::replace(&mut subscription.want, Want::Nothing);
+                if matches!(wanted, Want::Page(after) if page.get(after.next()).is_some()) {
+                    self.page = Some(Box::new(Reading { generation: generation.clone(), page, head }));
+                } else {
+                    // It was committed, and the log has it no more.
+                    subscription.lose(&self.node);
+                }
             }
             Answer::Latest(Ok(Some(latest))) => {
                 subscription.want = Want::Nothing;
@@ -332,6 +339,15 @@ impl Session {
 
     fn has_room_for(&self, generation: &GenerationId) -> bool {
         self.subscriptions.len() < limits::SUBSCRIPTIONS_PER_CONNECTION_MAX || self.find(generation).is_some()
+    }
+}
+
+/// Names who watches one generation again and again: something of theirs is broken, and they may not know.
+pub(crate) fn note_visit(node: &Node, identity: &Identity, generation: &GenerationId, now: Timestamp) {
+    if let Some(visits) = node.arrivals.visit(identity, generation, now) {
+        node.counts.churning.add(1);
+        let (user, tenant) = (identity.user.as_str(), identity.tenant.as_str());
+        tracing::warn!(user, tenant, %generation, visits, "a user watches one generation again and again");
     }
 }
 

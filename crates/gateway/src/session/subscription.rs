@@ -2,7 +2,7 @@
 //!
 //! Decides by [`crate::cursor::next`]; writes into the outbox; reads no log itself.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::{
@@ -12,17 +12,18 @@ use protocol::{
 
 use super::{lane::Lane, outbox::Outbox, say};
 use crate::{
-    cursor::{self, Cursor, Next, Window},
+    cursor::{self, Cursor, Next, Window as _},
     encode::{Aside, Encoded},
     hub::{Recent, Watch},
     node::Node,
+    pages::{Page, Stretch},
 };
 
-/// A page of the log, on its way to one watcher.
+/// A page of the log, on its way to one watcher and perhaps to others.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Reading {
     pub(super) generation: GenerationId,
-    pub(super) events: VecDeque<Arc<Encoded>>,
+    pub(super) page: Arc<Page>,
     pub(super) head: Sequence,
 }
 
@@ -81,26 +82,6 @@ pub(super) struct Start {
     pub(super) of_mine: bool,
 }
 
-impl Window for Page {
-    fn first(&self) -> Sequence {
-        self.events.front().map_or_else(|| self.head.next(), |event| event.event().sequence)
-    }
-    fn last(&self) -> Sequence {
-        self.events.back().map_or(self.head, |event| event.event().sequence)
-    }
-    fn head(&self) -> Sequence {
-        self.head
-    }
-    fn is_oldest(&self) -> bool {
-        true
-    }
-    fn is_superseded(&self, sequence: Sequence) -> bool {
-        let first = self.first();
-        let index = usize::try_from(sequence.0 - first.0).unwrap_or(usize::MAX);
-        self.events.get(index).is_some_and(|event| event.event().kind.is_superseded_by_newer())
-    }
-}
-
 /// What one look into the tail came to.
 enum Looked {
     Sent,
@@ -152,7 +133,7 @@ impl Subscription {
     /// Moves what may be sent into `out`, until it is full or there is no more.
     pub(super) fn gather(
         &mut self,
-        page: &mut Option<Box<Page>>,
+        page: &mut Option<Box<Reading>>,
         node: &Node,
         out: &mut Outbox,
         now: Timestamp,
@@ -242,12 +223,20 @@ impl Subscription {
     }
 
     /// Sends from a page of the log that was read for it. False when it needs another one.
-    fn send_from_page(&mut self, slot: &mut Option<Box<Page>>, node: &Node, out: &mut Outbox, now: Timestamp) -> bool {
-        let Some(page) = slot.as_deref().filter(|page| page.generation == *self.generation()) else { return false };
-        // A page that is used up asks for the next one; one that brought nothing is not asked for again.
-        let mut any = page.events.is_empty();
+    fn send_from_page(
+        &mut self,
+        slot: &mut Option<Box<Reading>>,
+        node: &Node,
+        out: &mut Outbox,
+        now: Timestamp,
+    ) -> bool {
+        let Some(reading) = slot.as_deref().filter(|one| one.generation == *self.generation()) else { return false };
+        let page = Arc::clone(&reading.page);
+        let stretch = Stretch { page: &page, head: reading.head };
+        // A page that is used up asks for the next one.
+        let mut any = false;
         loop {
-            let (sequence, previous) = match cursor::next(self.cursor, page) {
+            let (sequence, previous) = match cursor::next(self.cursor, &stretch) {
                 Next::Send { sequence, previous } => (sequence, previous),
                 Next::Snapshot => {
                     self.lose(node);
@@ -256,9 +245,7 @@ impl Subscription {
                 }
                 Next::ReadLog { .. } | Next::Wait => break,
             };
-            let first = page.first();
-            let event = usize::try_from(sequence.0 - first.0).ok().and_then(|index| page.events.get(index));
-            let Some(event) = event else { break };
+            let Some(event) = page.get(sequence) else { break };
             if out.is_full() {
                 return true;
             }

@@ -26,7 +26,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 pub(super) async fn guard(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
-    if !is_allowed(headers, request.uri().host(), &gateway.origins) {
+    if !is_allowed(headers, request.uri().authority().map(http::uri::Authority::as_str), &gateway.origins) {
         let problem = Problem::new(ErrorCode::OriginRefused, "this server does not answer that page or host name");
         return refuse(problem.hint("add the page to `allowed_origins`"));
     }

@@ -4,7 +4,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use access::Door;
+use access::{Door, Identity};
 use axum::{
     extract::{Path, State},
     http::{HeaderMap, Uri, header},
@@ -13,7 +13,7 @@ use axum::{
 use protocol::{After, ErrorCode, GenerationId, Problem, Timestamp, limits, live::FrameWish};
 
 use super::{many::Many, poll, refuse, sse, token};
-use crate::{Gateway, feed::Feed, hub::Wake};
+use crate::{Gateway, feed::Feed, hub::Wake, session::note_visit};
 
 /// Pictures announced per second at most to a watcher that fetches each: a page of six connections has no room for more.
 const FRAME_HINTS_PER_SECOND: u32 = 2;
@@ -64,6 +64,10 @@ async fn one(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap, uri: &Uri) -
     let wake = Arc::<Wake>::default();
     let wish = (way == Way::Stream && token::flag(uri, "frames")).then(announced);
     let feed = Feed::open(gateway, &identity, &generation, Some(&after), &wake, wish).await?.since(since);
+    if way == Way::Stream {
+        note_visit(&gateway.node, &identity, &generation, gateway.node.now());
+        arrive(gateway, &identity).await;
+    }
     Ok((feed, way, wake, identity.expires_at))
 }
 
@@ -73,8 +77,20 @@ async fn many(gateway: &Arc<Gateway>, headers: &HeaderMap, uri: &Uri) -> Result<
     let wake = Arc::<Wake>::default();
     let expires_at = identity.expires_at;
     let cursor = last_event_id(headers).or_else(|| token::param(uri, "after"));
+    if way == Way::Stream {
+        arrive(gateway, &identity).await;
+    }
     let feeds = Many::open(gateway, identity, uri, cursor.as_deref(), way, &wake).await?;
     Ok((feeds, way, wake, expires_at))
+}
+
+/// A stream is a connection like a socket: whose user makes too many begins later.
+async fn arrive(gateway: &Gateway, identity: &Identity) {
+    let wait = gateway.node.arrivals.wait_of(identity, gateway.node.now());
+    if wait > 0 {
+        gateway.counts().connects_delayed.add(1);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
 }
 
 fn way(headers: &HeaderMap, uri: &Uri) -> Result<Way, Problem> {

@@ -15,13 +15,18 @@ use std::{
 use axum::{extract::Request, response::Response};
 use futures_util::future::BoxFuture;
 use protocol::{Timestamp, limits};
-use tokio::{net::TcpStream, time::Sleep};
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    net::TcpStream,
+    time::Sleep,
+};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{token, upgrade};
+use super::{stream::Stream, token, upgrade};
 use crate::{
     Gateway,
     counts::Transport,
+    departure::Departure,
     hub::Wake,
     session::{Answer, Dialect, Ended, Outbox, SLICES_MAX, Session},
 };
@@ -33,9 +38,6 @@ const READ_BYTES: usize = 16 * 1024;
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// Rounds of reading and writing before other connections of the thread get a turn.
 const ROUNDS_MAX: usize = 16;
-/// Clients of a server that goes away come back within this time, in milliseconds: a restart takes about a second, and
-/// ten thousand returning clients cost about two.
-const DRAIN_SPREAD_MS: u64 = 3_000;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -53,7 +55,7 @@ pub(super) fn connect(gateway: Arc<Gateway>, dialect: Dialect, request: Request)
     // Two tasks, one after the other: the first holds what hyper needs, and is gone when the second begins.
     tracker.clone().spawn(async move {
         if let Some((stream, read)) = upgrade::take(socket).await {
-            bound_unsent(&stream);
+            bound_unsent(stream.tcp());
             tracker.spawn(Connection::new(gateway, stream, dialect, token.as_deref(), &read));
         }
     });
@@ -74,22 +76,26 @@ fn bound_unsent(stream: &TcpStream) {
 /// One live connection with its socket.
 pub(crate) struct Connection {
     gateway: Arc<Gateway>,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     wake: Arc<Wake>,
     outbox: Outbox,
+    /// What was written has left, as far as this process is concerned. Under TLS some may wait encrypted.
+    flushed: bool,
     need: Option<BoxFuture<'static, Answer>>,
     /// Since when the socket takes nothing.
     stuck_since: Option<Timestamp>,
     timer: Pin<Box<Sleep>>,
     timer_at: Timestamp,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The server goes away: when this connection is closed.
+    departure: Option<Departure>,
 }
 
 impl Connection {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
-        stream: TcpStream,
+        stream: Stream,
         dialect: Dialect,
         token: Option<&str>,
         read: &[u8],
@@ -109,17 +115,19 @@ impl Connection {
             session,
             wake,
             outbox: Outbox::default(),
+            flushed: true,
             need: None,
             stuck_since: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: now,
             stop,
+            departure: None,
         }
     }
 
     /// One round: answers, then writing, then reading, then what that needs. Says whether anything moved.
     fn round(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
-        self.session.tick(now, self.outbox.is_empty() && self.session.is_silent());
+        self.session.tick(now, self.is_flushed() && self.session.is_silent());
         let answered = self.poll_answer(cx, now);
         // Taken before gathering: whoever calls from here on wakes the task once more.
         self.wake.take(cx);
@@ -150,46 +158,58 @@ impl Connection {
 
     fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
         let mut wrote = false;
-        if self.outbox.is_empty() {
+        if self.is_flushed() {
             self.session.gather(&mut self.outbox, now);
             let messages = u64::from(self.outbox.take_messages());
             self.gateway.node.counts.of(Transport::Live).messages.add(messages);
         }
         while !self.outbox.is_empty() {
-            if self.stream.poll_write_ready(cx)?.is_pending() {
-                self.stuck_since.get_or_insert(now);
-                return Ok(wrote);
-            }
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = self.outbox.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..used]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..used])? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => {
                     self.outbox.advance(written);
                     self.gateway.node.counts.of(Transport::Live).bytes.add(written as u64);
                     self.stuck_since = None;
+                    self.flushed = false;
                     wrote = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert(now);
+                    return Ok(wrote);
+                }
             }
+        }
+        if !self.flushed {
+            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+                self.stuck_since.get_or_insert(now);
+                return Ok(wrote);
+            }
+            self.flushed = true;
+            self.stuck_since = None;
         }
         Ok(wrote)
     }
 
+    const fn is_flushed(&self) -> bool {
+        self.flushed && self.outbox.is_empty()
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<bool> {
-        if !self.session.wants_input() || self.stream.poll_read_ready(cx)?.is_pending() {
+        if !self.session.wants_input() {
             return Ok(false);
         }
-        READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.session.receive(&buffer[..read], now);
-                Ok(true)
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read)? {
+                Poll::Pending => Ok(false),
+                Poll::Ready(()) if read.filled().is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(()) => {
+                    self.session.receive(read.filled(), now);
+                    Ok(true)
+                }
             }
-            // Readiness was spent; the next round registers for more.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
         })
     }
 
@@ -200,14 +220,15 @@ impl Connection {
             self.gateway.node.counts.stalled.add(1);
         }
         // The last words are written if the socket takes them; nobody waits until it does.
-        let said = self.outbox.is_empty() && self.session.is_silent();
+        let said = self.is_flushed() && self.session.is_silent();
         stuck || (self.session.ended() == Ended::Gone && (said || self.stuck_since.is_some()))
     }
 
     fn deadline(&self) -> Timestamp {
         let stuck = self.stuck_since.map(|since| since.plus(limits::WATCHER_STALL_MAX_MS));
-        let session = self.session.deadline(self.outbox.is_empty());
-        stuck.map_or(session, |stuck| stuck.min(session))
+        let session = self.session.deadline(self.is_flushed());
+        let departure = self.departure.map(|departure| departure.at);
+        stuck.into_iter().chain(departure).fold(session, Timestamp::min)
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>, now: Timestamp) {
@@ -215,9 +236,11 @@ impl Connection {
             && stop.as_mut().poll(cx).is_ready()
         {
             self.stop = None;
-            let random = (self.gateway.node.random)();
-            let spread = u64::from(u16::from_le_bytes([random[0], random[1]])) % DRAIN_SPREAD_MS;
-            self.session.drain(500 + spread, now);
+            self.departure = Some(self.gateway.departure());
+        }
+        // Until then it is served as ever.
+        if let Some(departure) = self.departure.take_if(|departure| now >= departure.at) {
+            self.session.drain(departure.back_after_ms, now);
         }
     }
 
@@ -247,7 +270,10 @@ impl Future for Connection {
             this.poll_stop(cx, now);
             match this.round(cx, now) {
                 Err(_) => return Poll::Ready(()),
-                Ok(_) if this.is_over(now) => return Poll::Ready(()),
+                Ok(_) if this.is_over(now) => {
+                    this.stream.say_goodbye(cx);
+                    return Poll::Ready(());
+                }
                 Ok(true) => {}
                 Ok(false) => {
                     if this.poll_timer(cx, now).is_pending() {

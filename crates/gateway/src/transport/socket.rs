@@ -1,4 +1,4 @@
-//! The socket below HTTP: a TCP stream that gives up on a peer which takes nothing.
+//! The socket below HTTP: a stream that gives up on a peer which takes nothing.
 //!
 //! A body is asked for more only when there is room for it, so a stream of events cannot notice that its client reads
 //! nothing; the socket can. Live sockets leave it at their upgrade and keep that bound themselves.
@@ -13,15 +13,16 @@ use std::{
 use protocol::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::Sleep,
 };
+
+use super::stream::Stream;
 
 /// A connection that ends with [`io::ErrorKind::TimedOut`] when the peer takes nothing for
 /// [`limits::WATCHER_STALL_MAX_MS`] although something is to be written.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -30,19 +31,19 @@ pub struct Socket {
 impl Socket {
     /// Around an accepted connection.
     #[must_use]
-    pub const fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: impl Into<Stream>) -> Self {
         Self::with_stall_max(stream, Duration::from_millis(limits::WATCHER_STALL_MAX_MS))
     }
 
     /// With another bound.
     #[must_use]
-    pub const fn with_stall_max(stream: TcpStream, stall_max: Duration) -> Self {
-        Self { stream, stall_max, stalled: None }
+    pub fn with_stall_max(stream: impl Into<Stream>, stall_max: Duration) -> Self {
+        Self { stream: stream.into(), stall_max, stalled: None }
     }
 
     /// The stream itself, without a bound.
     #[must_use]
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> Stream {
         self.stream
     }
 
@@ -84,7 +85,9 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Under TLS a write ends in memory, and it is the flush that waits for the peer.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bound(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -96,7 +99,7 @@ impl AsyncWrite for Socket {
 mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;

@@ -24,11 +24,14 @@ use super::many::Many;
 use crate::{
     Gateway,
     counts::Transport,
+    departure::Departure,
     encode::{Encoded, sse_event},
     feed::{Item, moved},
     hub::Wake,
 };
 
+/// A client whose stream was ended for its age is back about so soon, in milliseconds; up to 255 more spread them.
+const RETRY_SOON_MS: u64 = 100;
 const KEEP_ALIVE: Duration = Duration::from_millis(limits::SSE_KEEP_ALIVE_MS);
 /// After the end there is nothing to come back for.
 const RETRY_AFTER_END: &[u8] = b"retry: 86400000\n";
@@ -36,11 +39,33 @@ const RETRY_AFTER_END: &[u8] = b"retry: 86400000\n";
 const OPENING: &[u8] = b": ok\n\n";
 const SILENCE: &[u8] = b": keep-alive\n\n";
 
+/// When a stream that could go on ends all the same.
+struct End {
+    at: Timestamp,
+    /// When its client may come back.
+    retry_ms: u64,
+    why: &'static str,
+    /// The server goes away.
+    leaves: bool,
+}
+
+impl End {
+    /// Because of its age: somewhere in the second half of the longest there is.
+    fn of_age(gateway: &Gateway) -> Self {
+        let [a, b, c, d, e, ..] = (gateway.node.random)();
+        let half = (gateway.crowds.stream_age_max_ms / 2).max(1);
+        let age = half + u64::from(u32::from_le_bytes([a, b, c, d])) % half;
+        let retry_ms = RETRY_SOON_MS + u64::from(e);
+        Self { at: gateway.node.now().plus(age), retry_ms, why: "go on in a new stream", leaves: false }
+    }
+}
+
 struct Stream {
     gateway: Arc<Gateway>,
     many: Many,
     wake: Arc<Wake>,
     expires_at: Option<Timestamp>,
+    end: End,
     opened: bool,
     over: bool,
 }
@@ -50,7 +75,8 @@ pub(super) fn stream(gateway: Arc<Gateway>, many: Many, wake: Arc<Wake>, expires
     let counts = gateway.counts().of(Transport::Sse);
     counts.connections.enter();
     counts.opened.add(1);
-    let stream = Stream { gateway, many, wake, expires_at, opened: false, over: false };
+    let end = End::of_age(&gateway);
+    let stream = Stream { gateway, many, wake, expires_at, end, opened: false, over: false };
     let body = stream::unfold(stream, |mut stream| async {
         let chunk = stream.chunk().await?;
         Some((Ok::<_, Infallible>(chunk), stream))
@@ -74,6 +100,10 @@ impl Stream {
             out.extend_from_slice(OPENING);
         }
         loop {
+            let now = self.gateway.node.now();
+            if now >= self.end.at {
+                return Some(self.leave());
+            }
             self.fill(&mut out).await;
             if !out.is_empty() {
                 let counts = self.gateway.counts().of(Transport::Sse);
@@ -82,17 +112,24 @@ impl Stream {
             }
             tokio::select! {
                 biased;
-                () = self.gateway.stop.cancelled() => {
-                    self.over = true;
-                    // Browsers come back by themselves; this spreads them.
-                    let random = (self.gateway.node.random)();
-                    let wait = 500 + u64::from(random[0]) * 10;
-                    return Some(Bytes::from(format!("retry: {wait}\n: the server is restarting\n\n")));
+                () = self.gateway.stop.cancelled(), if !self.end.leaves => {
+                    let Departure { at, back_after_ms: retry_ms } = self.gateway.departure();
+                    self.end = End { at, retry_ms, why: "the server is restarting", leaves: true };
                 }
                 () = moved(&self.wake) => {}
+                () = tokio::time::sleep(Duration::from_millis(self.end.at.since(now))) => {}
                 () = tokio::time::sleep(KEEP_ALIVE) => out.extend_from_slice(SILENCE),
             }
         }
+    }
+
+    /// The last words of a stream that is gone on with elsewhere; browsers do so by themselves.
+    fn leave(&mut self) -> Bytes {
+        self.over = true;
+        if !self.end.leaves {
+            self.gateway.counts().streams_rotated.add(1);
+        }
+        Bytes::from(format!("retry: {}\n: {}\n\n", self.end.retry_ms, self.end.why))
     }
 
     async fn fill(&mut self, out: &mut BytesMut) {

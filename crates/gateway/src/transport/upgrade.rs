@@ -11,7 +11,7 @@ use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use protocol::{ErrorCode, Problem};
 use tokio::net::TcpStream;
 
-use super::{refuse, socket::Socket};
+use super::{refuse, socket::Socket, stream::Stream};
 use crate::websocket::handshake::{self, Refused};
 
 /// A handshake that was answered: the answer, and the socket to come.
@@ -42,14 +42,14 @@ pub(super) fn accept(mut request: Request) -> Result<Upgrade, Response> {
 
 /// Waits until the answer is written, and gives the socket with what was already read from it. `None` when the client
 /// went away meanwhile.
-pub(super) async fn take(socket: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+pub(super) async fn take(socket: OnUpgrade) -> Option<(Stream, Bytes)> {
     let (stream, read) = unwrap(socket.await.ok()?)?;
     // Small messages must not wait for each other's acknowledgement.
-    stream.set_nodelay(true).ok()?;
+    stream.tcp().set_nodelay(true).ok()?;
     Some((stream, read))
 }
 
-fn unwrap(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+fn unwrap(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     let upgraded = match downcast::<TokioIo<Socket>>(upgraded) {
         Ok(parts) => return Some((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(other) => other,
@@ -58,7 +58,7 @@ fn unwrap(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
         tracing::error!("connections are served as something unknown; sockets cannot be taken over");
         return None;
     };
-    Some((parts.io.into_inner(), parts.read_buf))
+    Some((parts.io.into_inner().into(), parts.read_buf))
 }
 
 fn refuse_handshake(refused: &Refused) -> Response {

@@ -12,16 +12,12 @@ use axum::{
 use bytes::Bytes;
 use protocol::{limits, worker::WorkerMessage};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::mpsc,
     time::Instant,
 };
 
-use super::{refuse, token, upgrade};
+use super::{refuse, stream::Stream, token, upgrade};
 use crate::{
     Gateway,
     counts::Transport,
@@ -62,11 +58,11 @@ pub(super) async fn connect(State(gateway): State<Arc<Gateway>>, request: Reques
     upgrade.response
 }
 
-async fn serve(gateway: &Gateway, stream: TcpStream, read: Bytes, identity: Identity) {
+async fn serve(gateway: &Gateway, stream: Stream, read: Bytes, identity: Identity) {
     let counts = gateway.counts().of(Transport::Worker);
     counts.connections.enter();
     counts.opened.add(1);
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = tokio::io::split(stream);
     if let Some(WorkerLink { inbound, outbound }) = gateway.workers.connect(identity) {
         let (control, controls) = mpsc::channel(CONTROL_MAX);
         // Either side's end is the end of both: dropping the link tells the orchestrator.
@@ -90,7 +86,12 @@ async fn serve(gateway: &Gateway, stream: TcpStream, read: Bytes, identity: Iden
 }
 
 /// Reads until the worker goes, breaks the protocol, or nobody listens.
-async fn listen(mut reader: OwnedReadHalf, read: Bytes, inbound: mpsc::Sender<Inbound>, control: mpsc::Sender<Bytes>) {
+async fn listen(
+    mut reader: ReadHalf<Stream>,
+    read: Bytes,
+    inbound: mpsc::Sender<Inbound>,
+    control: mpsc::Sender<Bytes>,
+) {
     let mut decoder = Decoder::new(limits::MESSAGE_BYTES_WORKER_MAX);
     let mut buffer = vec![0; READ_BYTES];
     let mut chunk: &[u8] = &read;
@@ -145,7 +146,7 @@ async fn hear(message: Message, inbound: &mpsc::Sender<Inbound>, control: &mpsc:
 /// Writes until a close is written, the worker takes nothing, or the orchestrator gives up.
 async fn speak(
     gateway: &Gateway,
-    writer: &mut OwnedWriteHalf,
+    writer: &mut WriteHalf<Stream>,
     mut outbound: mpsc::Receiver<Outbound>,
     mut controls: mpsc::Receiver<Bytes>,
 ) {
@@ -174,7 +175,11 @@ async fn speak(
         };
         counts.messages.add(1);
         counts.bytes.add(bytes.len() as u64);
-        match tokio::time::timeout(WRITE_MAX, writer.write_all(&bytes)).await {
+        let write = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        match tokio::time::timeout(WRITE_MAX, write).await {
             Ok(Ok(())) if !last => {}
             _ => return,
         }

@@ -1,6 +1,7 @@
 //! A gateway that listens, and clients that talk to it.
 
 use std::{
+    hash::BuildHasher as _,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -20,7 +21,9 @@ use protocol::{
     frame::{Format, Header},
     http::{Priority, Report},
 };
-use rushes_gateway::{Commands, Gateway, GatewayOptions, Inbound, Outbound, Submit, Submitted, WorkerLink, Workers};
+use rushes_gateway::{
+    Commands, Crowds, Gateway, GatewayOptions, Inbound, Outbound, Submit, Submitted, WorkerLink, Workers, node::Random,
+};
 use serde_json::Value;
 use store::{
     Change, OnCommit, Store, StoredEvent,
@@ -111,6 +114,26 @@ impl Bed {
     }
 
     pub(crate) async fn with_origins(origins: OriginPolicy) -> Self {
+        Self::with(origins, Crowds::default(), Arc::new(|| [1; 10])).await
+    }
+
+    /// One whose ids and spreads differ.
+    pub(crate) async fn with_random() -> Self {
+        let hasher = std::hash::RandomState::new();
+        let drawn = std::sync::atomic::AtomicU64::new(0);
+        let random = move || {
+            let draw = || hasher.hash_one(drawn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).to_le_bytes();
+            let (first, second) = (draw(), draw());
+            std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
+        };
+        Self::with(OriginPolicy::Allow(Origins::Any), Crowds::default(), Arc::new(random)).await
+    }
+
+    pub(crate) async fn with_crowds(crowds: Crowds) -> Self {
+        Self::with(OriginPolicy::Allow(Origins::Any), crowds, Arc::new(|| [1; 10])).await
+    }
+
+    async fn with(origins: OriginPolicy, crowds: Crowds, random: Random) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bus = Arc::new(Local::default());
         let on_commit: OnCommit = {
@@ -142,10 +165,11 @@ impl Bed {
             commands: Arc::new(NoOrchestrator),
             workers: Arc::clone(&workers) as _,
             clock: Arc::new(now),
-            random: Arc::new(|| [1; 10]),
+            random,
             origins,
             home: None,
             expiry_grace_ms: Some(30_000),
+            crowds,
             tracker: tracker.clone(),
             stop: stop.clone(),
         });

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds nothing shall fail where it looks")]
 
 mod bed;
+mod crowds;
 mod doors;
 mod idle;
 mod slow;

@@ -1,6 +1,6 @@
 //! `rushes demo`: a server and a worker in one process, for one person on one machine.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use access::Role;
 use clap::Args;
@@ -83,7 +83,7 @@ async fn serve(config: Config, with_worker: bool, with_page: bool) -> Result<(),
             }
         });
     }
-    signals.stop().cancelled().await;
+    signals.serve(running.is_encrypted().then_some(|| running.reload_certificates())).await?;
     eprintln!("stopping; press Ctrl-C again to end at once");
     // The worker first: what it hands back is written before the server closes.
     stop_worker.cancel();
@@ -110,7 +110,7 @@ fn start_worker(
         _ => {}
     }
     let token = mint(running, WORKER, Role::Worker, WORKER_TOKEN_MS);
-    let worker = sdk::Worker::builder(&local_url(running.address()), token)
+    let worker = sdk::Worker::builder(&running.inner_url(), token)
         .name(WORKER)
         .pool("gpu", 1)
         .label("renderer", "reference")
@@ -138,10 +138,6 @@ async fn workers_ready(running: &Running, with_worker: bool) -> usize {
 fn mint(running: &Running, user: &str, role: Role, ttl_ms: u64) -> String {
     let user = UserId::new(user).expect("a literal user id is valid");
     running.doors().mint(&user, &TenantId::fallback(), role, server::now().plus(ttl_ms))
-}
-
-fn local_url(address: SocketAddr) -> String {
-    format!("http://{address}")
 }
 
 /// What is printed once everything is there.

@@ -25,8 +25,8 @@ impl Serve {
             for warning in running.warnings() {
                 eprintln!("warning: {warning}");
             }
-            println!("rushes {} listens on {}", env!("CARGO_PKG_VERSION"), running.address());
-            signals.stop().cancelled().await;
+            println!("rushes {} listens on {}", env!("CARGO_PKG_VERSION"), running.origin());
+            signals.serve(running.is_encrypted().then_some(|| running.reload_certificates())).await?;
             running.stop().await;
             Ok(())
         })

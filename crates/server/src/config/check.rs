@@ -69,6 +69,15 @@ impl Config {
         }
         let unreadable = self.webhooks.iter().filter_map(|webhook| webhook.read_keys().err());
         problems.extend(unreadable.flat_map(|error| error.problems));
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => {
+                problems.push("`tls.cert` without `tls.key`: name the file of its private key".to_owned())
+            }
+            (None, Some(_)) => {
+                problems.push("`tls.key` without `tls.cert`: name the file of the certificate".to_owned())
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         self.check_listen(mode, &mut problems, &mut warnings);
         if problems.is_empty() { Ok(warnings) } else { Err(ConfigError { problems }) }
     }
@@ -82,12 +91,14 @@ impl Config {
             problems.push(format!(
                 "the demo signs in whoever asks, and {listen} can be reached by others: listen on 127.0.0.1, or use `rushes serve`"
             ));
+        } else if self.tls.files().is_some() {
+            // Nobody on the way reads along.
         } else if self.insecure {
             warnings.push(Warning(format!("plain text on {listen}: tokens and films can be read on the way")));
         } else if self.trusted_proxies.is_empty() {
             problems.push(format!(
-                "plain text on {listen} can be read on the way: put a TLS proxy in front and name it in `trusted_proxies`, \
-                 listen on 127.0.0.1, or accept it with `--insecure`"
+                "plain text on {listen} can be read on the way: give a certificate as `tls.cert` and `tls.key`, \
+                 put a TLS proxy in front and name it in `trusted_proxies`, listen on 127.0.0.1, or accept it with `--insecure`"
             ));
         }
     }

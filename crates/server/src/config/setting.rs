@@ -231,7 +231,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "drain",
         takes: "from 0s to 1h",
-        doc: "How long a stopping server waits for its connections before it closes them.",
+        doc: "How long a stopping server waits, half of it at most for workers to finish what they run, before it closes \
+              connections. What a worker still runs then goes on after the start.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -240,6 +241,32 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| Some(quoted(&shown(config.drain))),
+    },
+    Setting {
+        key: "tls.cert",
+        takes: "a file with a certificate and its chain, as PEM",
+        doc: "Speaks TLS with this certificate: HTTPS, HTTP/2 and WebSocket over TLS on the one address. Read again when it changes, and on SIGHUP.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.tls.cert = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.tls.cert.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Setting {
+        key: "tls.key",
+        takes: "a file with the private key of the certificate, as PEM without a passphrase",
+        doc: "The key of `tls.cert`; both or neither.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.tls.key = Some(path(text)?);
+            Ok(())
+        },
+        show: |config| config.tls.key.as_ref().map(|path| quoted(&path.to_string_lossy())),
     },
     Setting {
         key: "log.format",
@@ -380,6 +407,22 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| Some(quoted(&shown_bytes(config.limits.artifact_bytes))),
+    },
+    Setting {
+        key: "limits.connects_per_user",
+        takes: "from 10 to 60000 a minute, or off",
+        doc: "Sockets and streams one user may open at once, and as many a minute; each one more waits, up to 5 seconds, and is refused nothing. Tokens of other roles never wait.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.connects_per_user = match text {
+                "off" => None,
+                _ => Some(number_within(text, 10, 60_000).map_err(|rule| format!("{rule}, or off"))?),
+            };
+            Ok(())
+        },
+        show: |config| Some(number_word(config.limits.connects_per_user)),
     },
     Setting {
         key: "lease.silence",

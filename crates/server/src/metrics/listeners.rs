@@ -35,6 +35,22 @@ impl Collector for Listeners {
             ("frames_sent", "Preview frames sent to watchers", counts.frames_sent.get()),
             ("frames_dropped", "Preview frames wanted and not sent in time", counts.frames_dropped.get()),
             ("log_pages_read", "Pages read from the log for watchers behind their tail", counts.log_pages.get()),
+            (
+                "log_pages_shared",
+                "Pages of the log a watcher got from the read of another",
+                counts.log_pages_shared.get(),
+            ),
+            (
+                "connects_delayed",
+                "Connections let in later because their user makes too many",
+                counts.connects_delayed.get(),
+            ),
+            (
+                "watchers_churning",
+                "Users who began to watch one generation more than 20 times in a minute, by minute",
+                counts.churning.get(),
+            ),
+            ("streams_rotated", "Streams of events ended because of their age", counts.streams_rotated.get()),
             ("snapshots_sent", "Watchers whose position was gone", counts.snapshots.get()),
             (
                 "generations_abandoned",

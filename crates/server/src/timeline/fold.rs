@@ -140,7 +140,7 @@ impl Fold {
 
 fn begin(event: &Event) -> Timeline {
     let pipeline = match &event.fact {
-        Fact::Accepted { pipeline, .. } => format!("{}@{}", pipeline.name, pipeline.version),
+        Fact::Accepted(request) => format!("{}@{}", request.pipeline.name, request.pipeline.version),
         _ => String::new(),
     };
     let show = &event.show;

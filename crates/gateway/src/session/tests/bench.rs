@@ -17,10 +17,12 @@ use serde_json::Value;
 use store::{Latest, StoredEvent};
 
 use crate::{
+    arrivals::Arrivals,
     counts::Counts,
     encode::Encoder,
     hub::{Hub, Wake},
     node::Node,
+    pages::Page,
     session::{Answer, Dialect, Ended, Need, Outbox, Session},
 };
 
@@ -82,6 +84,7 @@ impl Bench {
             doors: Arc::new(Doors::new(&secret)),
             guest: None,
             expiry_grace_ms: Some(30_000),
+            arrivals: Arrivals::new(None),
             counts: Counts::default(),
             clock: clock_of_node,
             random: Arc::new(|| [7; 10]),
@@ -229,11 +232,12 @@ impl Bench {
                 let oldest = events.first().map(|event| event.sequence).unwrap_or_default();
                 Answer::Latest(Ok(events.into_iter().last().map(|event| Latest { event, oldest })))
             }
-            Need::Page { generation, after } => {
+            Need::Page { generation, after, .. } => {
                 self.reads += 1;
                 let events = of(&generation).into_iter().filter(|event| event.sequence > after);
                 let events = events.take(limits::PAGE_EVENTS_MAX);
-                Answer::Page(Ok(events.map(|event| StoredEvent { event, fact: Vec::new() }).collect()))
+                let events = events.map(|event| StoredEvent { event, fact: Vec::new() }).collect();
+                Answer::Page(Ok(Arc::new(Page::new(events))))
             }
             Need::Mine { user, .. } => {
                 let mut latest: Vec<Event> = Vec::new();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::{Action, Command, Context, Grant, Loss, Submit, decide, evolve};
+use engine::{Action, Command, Context, Grant, Loss, Request, Submit, decide, evolve};
 use proptest::prelude::*;
 use protocol::{
     CausalId, CommandId, GenerationId, LeaseId, Metadata, Pipeline, State as Stand, TenantId, UserId, WorkerId,
-    http::Priority, worker::FailureKind,
+    worker::FailureKind,
 };
 
 use super::*;
@@ -26,13 +26,10 @@ impl Story {
             owner: UserId::new("ada").unwrap(),
             tenant: TenantId::fallback(),
             causal: CausalId::new("order-7").unwrap(),
-            trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
-            pipeline: Arc::new(pipeline),
-            input: Metadata::new(),
-            priority: Priority::Standard,
-            client: None,
-            retry_of: None,
-            kept: Vec::new(),
+            request: Request {
+                trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+                ..Request::of(Arc::new(pipeline))
+            },
         })));
         story
     }

@@ -1,0 +1,356 @@
+//! Pages of the log for watchers behind their tail: read once for everybody who needs the same one, and with a place kept for
+//! those who are live.
+//!
+//! Pages are cut at multiples of their size, so that watchers who return from different positions meet on the same ones. A page
+//! lives as long as somebody is sent from it; nothing is kept beyond that.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use protocol::{GenerationId, Sequence, limits};
+use store::{History, Latest, StoreError, StoredEvent};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use crate::{counts::Counts, cursor::Window, encode::Encoded};
+
+/// Pages remembered before those that nobody needs are swept: more than those of a crowd that returns to a hundred generations.
+const SHARED_SWEPT_AT: usize = 256;
+
+/// For whom the log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    /// Somebody who just came and catches up. Thousands may do so at once, after a deploy.
+    Newcomer,
+    /// Somebody who was live and fell behind.
+    Live,
+}
+
+/// A stretch of a generation's log, each event encoded once for all who get it from here.
+#[derive(Debug)]
+pub struct Page {
+    events: Box<[Arc<Encoded>]>,
+}
+
+impl Page {
+    /// What a read of the log brought.
+    #[must_use]
+    pub fn new(events: Vec<StoredEvent>) -> Self {
+        Self { events: events.into_iter().map(|stored| Encoded::one(stored.event)).collect() }
+    }
+
+    /// The event `sequence`, if it is held.
+    #[must_use]
+    pub fn get(&self, sequence: Sequence) -> Option<&Arc<Encoded>> {
+        let first = self.events.first()?.event().sequence;
+        self.events.get(usize::try_from(sequence.0.checked_sub(first.0)?).ok()?)
+    }
+
+    /// The newest event it holds.
+    #[must_use]
+    pub fn last(&self) -> Option<Sequence> {
+        self.events.last().map(|event| event.event().sequence)
+    }
+
+    /// Where a watcher at `after` finds its page: what its read begins after.
+    const fn begins(after: Sequence) -> Sequence {
+        const SIZE: u64 = limits::PAGE_EVENTS_MAX as u64;
+        Sequence(after.0 / SIZE * SIZE)
+    }
+}
+
+/// A page as a watcher sees it who knows how far the log goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    /// The page, which holds or could hold what the watcher lacks.
+    pub page: &'a Page,
+    /// The newest event known to be committed.
+    pub head: Sequence,
+}
+
+impl Window for Stretch<'_> {
+    fn first(&self) -> Sequence {
+        self.page.events.first().map_or_else(|| self.head.next(), |event| event.event().sequence)
+    }
+    fn last(&self) -> Sequence {
+        self.page.last().unwrap_or(self.head)
+    }
+    fn head(&self) -> Sequence {
+        self.head
+    }
+    fn is_oldest(&self) -> bool {
+        // It was read from before the watcher's place on: what it does not begin with is gone.
+        true
+    }
+    fn is_superseded(&self, sequence: Sequence) -> bool {
+        self.page.get(sequence).is_some_and(|event| event.event().kind.is_superseded_by_newer())
+    }
+}
+
+/// One read, under way or done.
+type Flight = OnceCell<Arc<Page>>;
+/// A generation and where the page begins.
+type Key = (GenerationId, Sequence);
+
+/// A page somebody reads, or is sent from.
+#[derive(Default)]
+struct Shared {
+    flight: Weak<Flight>,
+    page: Weak<Page>,
+}
+
+/// What there is of a page.
+enum Found {
+    /// It is in memory, with the event that is needed.
+    Page(Arc<Page>),
+    /// It is being read; whether by whoever asked now.
+    Flight(Arc<Flight>, bool),
+}
+
+/// Reads for watchers: few at once, and none twice.
+pub(crate) struct Pages {
+    history: Arc<dyn History>,
+    shared: Mutex<HashMap<Key, Shared>>,
+    places: Semaphore,
+    newcomers: Semaphore,
+}
+
+/// A right to read, given back when dropped.
+struct Place<'a> {
+    _any: SemaphorePermit<'a>,
+    _newcomer: Option<SemaphorePermit<'a>>,
+}
+
+impl Pages {
+    /// Reads from `history`, at most `reads_max` at once; one of them is never taken by a newcomer.
+    pub(crate) fn new(history: Arc<dyn History>, reads_max: usize) -> Self {
+        let reads_max = reads_max.max(2);
+        Self {
+            history,
+            shared: Mutex::default(),
+            places: Semaphore::new(reads_max),
+            newcomers: Semaphore::new(reads_max - 1),
+        }
+    }
+
+    /// The page in which a watcher at `after` goes on. It holds the next event, if that was committed before this call and is
+    /// not gone.
+    ///
+    /// # Errors
+    /// The store's, for each who waited.
+    ///
+    /// # Cancel safety
+    /// May be dropped; who waits for the same page reads it then.
+    pub(crate) async fn read(
+        &self,
+        generation: &GenerationId,
+        after: Sequence,
+        crowd: Crowd,
+        counts: &Counts,
+    ) -> Result<Arc<Page>, StoreError> {
+        let key = (generation.clone(), Page::begins(after));
+        loop {
+            let (flight, is_own) = match self.find(&key, after.next()) {
+                Found::Page(page) => {
+                    counts.log_pages_shared.add(1);
+                    return Ok(page);
+                }
+                Found::Flight(flight, is_own) => (flight, is_own),
+            };
+            let mut read = false;
+            let page = flight.get_or_try_init(|| {
+                read = true;
+                self.fetch(&key, crowd)
+            });
+            let page = Arc::clone(page.await?);
+            if read {
+                counts.log_pages.add(1);
+                self.arrived(&key, &flight, &page);
+            }
+            // A read that began before this call may have missed what was committed in between: then another one is needed.
+            if read || is_own || page.get(after.next()).is_some() {
+                counts.log_pages_shared.add(u64::from(!read));
+                return Ok(page);
+            }
+            self.part(&key, &flight);
+        }
+    }
+
+    /// The newest event of a generation.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn latest(&self, generation: &GenerationId, crowd: Crowd) -> Result<Option<Latest>, StoreError> {
+        let _place = self.place(crowd).await;
+        self.history.latest(generation).await
+    }
+
+    async fn fetch(&self, (generation, after): &Key, crowd: Crowd) -> Result<Arc<Page>, StoreError> {
+        let _place = self.place(crowd).await;
+        let events = self.history.events_after(generation, *after, limits::PAGE_EVENTS_MAX).await?;
+        Ok(Arc::new(Page::new(events)))
+    }
+
+    /// Waits for a place, in the order of coming; who is live never waits for the whole crowd.
+    async fn place(&self, crowd: Crowd) -> Place<'_> {
+        const OPEN: &str = "nobody closes it";
+        let newcomer = match crowd {
+            Crowd::Newcomer => Some(self.newcomers.acquire().await.expect(OPEN)),
+            Crowd::Live => None,
+        };
+        Place { _any: self.places.acquire().await.expect(OPEN), _newcomer: newcomer }
+    }
+
+    /// The page, if somebody has it with event `wanted` in it, or else the read that brings it.
+    fn find(&self, key: &Key, wanted: Sequence) -> Found {
+        let mut shared = self.shared.lock();
+        if shared.len() >= SHARED_SWEPT_AT {
+            shared.retain(|_, one| one.flight.strong_count() + one.page.strong_count() > 0);
+        }
+        let one = shared.entry(key.clone()).or_default();
+        if let Some(page) = one.page.upgrade().filter(|page| page.get(wanted).is_some()) {
+            return Found::Page(page);
+        }
+        if let Some(flight) = one.flight.upgrade() {
+            return Found::Flight(flight, false);
+        }
+        let flight = Arc::<Flight>::default();
+        one.flight = Arc::downgrade(&flight);
+        Found::Flight(flight, true)
+    }
+
+    fn arrived(&self, key: &Key, flight: &Arc<Flight>, page: &Arc<Page>) {
+        if let Some(one) = self.shared.lock().get_mut(key).filter(|one| one.is_of(flight)) {
+            one.page = Arc::downgrade(page);
+        }
+    }
+
+    /// Has the next who needs this page read it anew.
+    fn part(&self, key: &Key, flight: &Arc<Flight>) {
+        let mut shared = self.shared.lock();
+        if shared.get(key).is_some_and(|one| one.is_of(flight)) {
+            shared.remove(key);
+        }
+    }
+}
+
+impl Shared {
+    fn is_of(&self, flight: &Arc<Flight>) -> bool {
+        std::ptr::eq(self.flight.as_ptr(), Arc::as_ptr(flight))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::{future::join_all, poll};
+    use store::{
+        Store as _,
+        conformance::sample,
+        sqlite::{Options, Sqlite},
+    };
+
+    use super::*;
+
+    const EVENTS: u64 = 600;
+    const SIZE: u64 = limits::PAGE_EVENTS_MAX as u64;
+
+    struct Bed {
+        pages: Pages,
+        counts: Counts,
+        store: Arc<Sqlite>,
+        generation: GenerationId,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bed {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options {
+                folder: folder.path().to_owned(),
+                now: protocol::Timestamp(1),
+                random: [3; 6],
+                on_commit: Arc::new(|_| {}),
+                readers: 2,
+                weights: HashMap::new(),
+            };
+            let store = Arc::new(Sqlite::open(options).unwrap());
+            let generation = sample::generation("pages");
+            let create = sample::create(&generation, sample::row("default", protocol::State::Running));
+            assert!(store.commit(vec![create]).await[0].is_ok());
+            let bed = Self {
+                pages: Pages::new(Arc::clone(&store) as _, 3),
+                counts: Counts::default(),
+                store,
+                generation,
+                _folder: folder,
+            };
+            bed.append(1, EVENTS - 1).await;
+            bed
+        }
+
+        async fn append(&self, expected: u64, count: u64) {
+            let change =
+                sample::change(&self.generation, &format!("c{expected}"), expected, usize::try_from(count).unwrap());
+            let answers = self.store.commit(vec![change]).await;
+            assert!(answers[0].is_ok(), "{answers:?}");
+        }
+
+        async fn read(&self, after: u64) -> Arc<Page> {
+            self.pages.read(&self.generation, Sequence(after), Crowd::Newcomer, &self.counts).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_returns_to_one_generation_reads_each_page_once() {
+        let bed = Bed::new().await;
+        let pages = join_all((0..100).map(|n| bed.read(n * 5))).await;
+        for (n, page) in (0..).zip(&pages) {
+            assert_eq!(page.get(Sequence(n * 5 + 1)).unwrap().event().sequence.0, n * 5 + 1);
+        }
+        assert_eq!(bed.counts.log_pages.get(), 2, "places 0 to 495 lie in two pages");
+        assert_eq!(bed.counts.log_pages_shared.get(), 98);
+        // As long as somebody is sent from them; afterwards nothing is kept.
+        bed.read(7).await;
+        assert_eq!(bed.counts.log_pages.get(), 2);
+        drop(pages);
+        bed.read(7).await;
+        assert_eq!(bed.counts.log_pages.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_page_read_before_the_newest_event_is_not_given_to_who_needs_it() {
+        let bed = Bed::new().await;
+        let before = bed.read(EVENTS - 1).await;
+        bed.append(EVENTS, 5).await;
+        let after = bed.read(EVENTS).await;
+        assert!(before.get(Sequence(EVENTS + 1)).is_none());
+        assert_eq!(after.last(), Some(Sequence(EVENTS + 5)));
+    }
+
+    #[tokio::test]
+    async fn every_place_has_its_page_and_the_end_has_none() {
+        let bed = Bed::new().await;
+        for after in [0, 1, SIZE - 1, SIZE, SIZE + 1, 2 * SIZE - 1, 2 * SIZE, EVENTS - 1] {
+            let page = bed.read(after).await;
+            assert_eq!(page.get(Sequence(after + 1)).map(|event| event.event().sequence.0), Some(after + 1));
+        }
+        assert!(bed.read(EVENTS).await.get(Sequence(EVENTS + 1)).is_none());
+        assert!(bed.read(EVENTS * 10).await.last().is_none());
+    }
+
+    #[tokio::test]
+    async fn newcomers_never_take_the_last_place() {
+        let bed = Bed::new().await;
+        let held = [bed.pages.place(Crowd::Newcomer).await, bed.pages.place(Crowd::Newcomer).await];
+        let mut another = pin!(bed.read(0));
+        assert!(poll!(another.as_mut()).is_pending());
+        let live = bed.pages.read(&bed.generation, Sequence(SIZE), Crowd::Live, &bed.counts).await.unwrap();
+        assert!(live.get(Sequence(SIZE + 1)).is_some());
+        drop(held);
+        assert!(another.await.get(Sequence(1)).is_some());
+    }
+}

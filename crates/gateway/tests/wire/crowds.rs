@@ -1,0 +1,136 @@
+//! Many who come and go at once: made to wait, named, and spread over time; none of them loses anything.
+
+use std::time::{Duration, Instant};
+
+use access::Role;
+use futures_util::{StreamExt, future::join_all};
+use protocol::{EventType, live::Delivery};
+use rushes_gateway::Crowds;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::bed::{Bed, PATIENCE, Socket, USER, hear, next, say, sequences_until_done};
+
+async fn subscribe(socket: &mut Socket, generation: &str, after: &str) {
+    let delivery = serde_json::to_value(Delivery::All).unwrap();
+    let message =
+        json!({"type": "subscribe", "generationId": generation, "after": after, "delivery": delivery}).to_string();
+    say(socket, &message).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_returns_to_one_generation_gets_all_of_it_from_shared_reads() {
+    let bed = Bed::start().await;
+    let generation = bed.create("crowd").await;
+    bed.append(&generation, 1, 999, Some(EventType::Complete)).await;
+    let mut sockets = Vec::new();
+    for _ in 0..40 {
+        sockets.push(bed.live().await);
+    }
+    let id = generation.as_str();
+    let watch = |mut socket: Socket| async move {
+        subscribe(&mut socket, id, "start").await;
+        sequences_until_done(&mut socket).await
+    };
+    for seen in join_all(sockets.into_iter().map(watch)).await {
+        assert_eq!(seen, (1..=1_000).collect::<Vec<_>>());
+    }
+    let (read, shared) = (bed.gateway.counts().log_pages.get(), bed.gateway.counts().log_pages_shared.get());
+    assert!(read < 40 && shared > 40, "{read} read, {shared} shared");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_opens_too_many_sockets_waits_and_is_served_all_the_same() {
+    const AT_ONCE: u32 = 120;
+    let bed = Bed::with_crowds(Crowds { connects_per_minute: Some(AT_ONCE), ..Crowds::default() }).await;
+    let generation = bed.create("busy").await;
+    let token = bed.token(USER, Role::User);
+    let mut open = Vec::new();
+    for _ in 0..AT_ONCE {
+        open.push(bed.connect(&format!("/ws?token={token}")).await);
+    }
+    for socket in &mut open {
+        assert_eq!(hear(socket).await["type"], "authenticated");
+    }
+    assert_eq!(bed.gateway.counts().connects_delayed.get(), 0);
+    // One more: what it says meanwhile is heard when it is let in.
+    let mut late = bed.connect(&format!("/ws?token={token}")).await;
+    subscribe(&mut late, generation.as_str(), "start").await;
+    let began = Instant::now();
+    assert_eq!(hear(&mut late).await["type"], "authenticated");
+    assert!(began.elapsed() > Duration::from_millis(200), "{:?}", began.elapsed());
+    assert_eq!(hear(&mut late).await["data"]["sequence"], 1);
+    assert_eq!(hear(&mut late).await["type"], "subscribed");
+    assert_eq!(bed.gateway.counts().connects_delayed.get(), 1);
+    // Somebody else is let in at once.
+    let mut other = bed.connect(&format!("/ws?token={}", bed.token("user_other", Role::User))).await;
+    assert_eq!(hear(&mut other).await["type"], "authenticated");
+    assert_eq!(bed.gateway.counts().connects_delayed.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_one_generation_again_and_again_is_counted() {
+    let bed = Bed::start().await;
+    let generation = bed.create("churn").await;
+    for n in 0..30 {
+        assert_eq!(bed.gateway.counts().churning.get(), u64::from(n > 20), "after {n} visits");
+        let mut socket = bed.live().await;
+        subscribe(&mut socket, generation.as_str(), "start").await;
+        while hear(&mut socket).await["type"] != "subscribed" {}
+    }
+}
+
+/// Ids and the `retry:` of a stream that ended by itself.
+async fn stream(bed: &Bed, path: &str, after: &str) -> (Vec<String>, Option<u64>, String) {
+    let request = bed.get(path).header("accept", "text/event-stream").header("last-event-id", after);
+    let body = request.send().await.unwrap().text().await.unwrap();
+    let ids = body.lines().filter_map(|line| line.strip_prefix("id: ").map(str::to_owned)).collect();
+    let retry = body.lines().filter_map(|line| line.strip_prefix("retry: ")?.parse().ok()).next();
+    (ids, retry, body)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_for_its_age_and_the_next_one_goes_on() {
+    let bed = Bed::with_crowds(Crowds { stream_age_max_ms: 200, ..Crowds::default() }).await;
+    let generation = bed.create("age").await;
+    let path = format!("/v1/generations/{generation}/events");
+    let (first, retry, body) = stream(&bed, &path, "start").await;
+    assert_eq!(first.len(), 1, "{body}");
+    assert!(retry.is_some_and(|retry| retry < 1_000), "{body}");
+    assert!(!body.contains("event: done"), "{body}");
+    bed.append(&generation, 1, 5, Some(EventType::Complete)).await;
+    let (rest, _, body) = stream(&bed, &path, &first[0]).await;
+    assert_eq!(rest.len(), 5, "{body}");
+    assert!(body.contains("event: done"), "{body}");
+    assert_eq!(bed.gateway.counts().streams_rotated.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_goes_away_closes_its_sockets_one_after_the_other() {
+    const SOCKETS: usize = 600;
+    let bed = Bed::with_random().await;
+    let token = bed.token(USER, Role::User);
+    let path = format!("/ws?token={token}");
+    let mut sockets = join_all((0..SOCKETS).map(|_| bed.connect(&path))).await;
+    for socket in &mut sockets {
+        assert_eq!(hear(socket).await["type"], "authenticated");
+    }
+    let began = Instant::now();
+    bed.stop.cancel();
+    let left = |mut socket: Socket| async move {
+        let told = hear(&mut socket).await;
+        let at = began.elapsed();
+        assert_eq!((&told["type"], &told["reason"]), (&json!("reconnect"), &json!("drain")), "{told}");
+        let Message::Close(Some(close)) = next(&mut socket).await else { panic!("not closed") };
+        assert_eq!(u16::from(close.code), 1001);
+        assert!(tokio::time::timeout(PATIENCE, socket.next()).await.is_ok());
+        (at, at + Duration::from_millis(told["afterMs"].as_u64().unwrap()))
+    };
+    let left = join_all(sockets.into_iter().map(left)).await;
+    let first = left.iter().map(|(at, _)| *at).min().unwrap();
+    let last = left.iter().map(|(at, _)| *at).max().unwrap();
+    // 600 connections at 0.3 ms each: most of 180 ms.
+    assert!(last.saturating_sub(first) > Duration::from_millis(100), "{first:?} to {last:?}");
+    let soonest = left.iter().map(|(_, back)| *back).min().unwrap();
+    assert!(soonest > last, "somebody is told to be back at {soonest:?}, and the last one leaves at {last:?}");
+}

@@ -1,0 +1,284 @@
+//! TLS of the server's own: one port for HTTPS, HTTP/2 and WebSocket, certificates that change under way, and bytes that are
+//! no TLS.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use access::Role;
+use anyhow::{Context, Result, ensure};
+use rushes_tests::{
+    PATIENCE, Server, Socket,
+    encrypted::Certificate,
+    program::{Ended, program, run, token},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    process::Command,
+    time::timeout,
+};
+
+fn start(certificate: &Certificate) -> Result<Server> {
+    let environment = certificate.environment();
+    let server = Server::start_with(&environment.each_ref().map(|(name, value)| (*name, value.as_str())))?;
+    ensure!(server.url.starts_with("https://"), "{}", server.url);
+    Ok(server)
+}
+
+/// What curl says to these arguments, as ada and trusting `cert`.
+async fn curl(cert: &Path, arguments: &[&str]) -> Result<Ended> {
+    let asking = Command::new("curl")
+        .args(["-sS", "--max-time", "60", "--cacert"])
+        .arg(cert)
+        .args(["-H", &format!("authorization: Bearer {}", token("ada", Role::User))])
+        .args(arguments)
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, asking).await??;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok(Ended { code: output.status.code().unwrap_or(-1), said })
+}
+
+async fn ask(cert: &Path, url: &str, body: &Value) -> Result<Value> {
+    let answer = curl(cert, &["-H", "content-type: application/json", "-d", &body.to_string(), url]).await?;
+    serde_json::from_str(&answer.said).with_context(|| answer.said.clone())
+}
+
+/// A generation whose events the test makes.
+async fn external(server: &Server, cert: &Path) -> Result<String> {
+    let made = ask(cert, &format!("{}/v1/generations", server.url), &json!({"pipeline": "external"})).await?;
+    Ok(made["generation"]["id"].as_str().with_context(|| made.to_string())?.to_owned())
+}
+
+async fn report(server: &Server, cert: &Path, id: &str, progress: u32) -> Result<()> {
+    let event = json!([{"eventId": format!("p{progress}"), "status": "generating_frames", "progress": progress}]);
+    let answer = ask(cert, &format!("{}/v1/generations/{id}/events", server.url), &event).await?;
+    ensure!(answer["position"].is_string(), "{answer}");
+    Ok(())
+}
+
+/// Which HTTP was spoken.
+async fn version(cert: &Path, url: &str, wish: &str) -> Result<String> {
+    let answer = curl(cert, &[wish, "-o", "/dev/null", "-w", "%{http_version} %{http_code}", url]).await?;
+    Ok(answer.said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_port_speaks_both_http_and_the_socket_and_shows_the_same_events() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    let cert = certificate.cert();
+    let live = format!("{}/livez", server.url);
+    assert_eq!(version(&cert, &live, "--http2").await?, "2 200");
+    assert_eq!(version(&cert, &live, "--http1.1").await?, "1.1 200");
+
+    let id = external(&server, &cert).await?;
+    let mut socket = Socket::open_trusting(&server.url, "/v1/live", Some(&token("ada", Role::User)), &cert).await?;
+    socket.until("authenticated").await?;
+    socket.say(&json!({"type": "subscribe", "generationId": id, "after": "start"})).await?;
+    socket.until("subscribed").await?;
+    let mut stream = Command::new("curl")
+        .args(["-sSN", "--http2", "--fail", "--cacert"])
+        .arg(&cert)
+        .args(["-H", "accept: text/event-stream"])
+        .args(["-H", &format!("authorization: Bearer {}", token("ada", Role::User))])
+        .arg(format!("{}/v1/generations/{id}/events", server.url))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(stream.stdout.take().context("stdout")?).lines();
+    for progress in [10, 20, 30] {
+        report(&server, &cert, &id, progress).await?;
+        let update = socket.until("status_update").await?;
+        assert_eq!(update["data"]["progress"], json!(f64::from(progress)));
+        let seen = timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await? {
+                let Some(data) = line.strip_prefix("data: ") else { continue };
+                let event: Value = serde_json::from_str(data)?;
+                if event["progress"] == json!(f64::from(progress)) {
+                    return Ok(event);
+                }
+            }
+            anyhow::bail!("the stream ended")
+        });
+        assert_eq!(seen.await??["sequence"], update["data"]["sequence"]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_the_server_may_talk_to_it_over_http2() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let environment = certificate.environment();
+    let mut environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    environment.push(("RUSHES_ALLOWED_ORIGINS", "https://app.example"));
+    let server = Server::start_with(&environment)?;
+    for (origin, status) in
+        [(server.url.as_str(), "200"), ("https://app.example", "200"), ("https://evil.example", "403")]
+    {
+        let header = format!("origin: {origin}");
+        let url = format!("{}/livez", server.url);
+        let arguments = ["--http2", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "-H", &header, &url];
+        assert_eq!(curl(&certificate.cert(), &arguments).await?.said, format!("2 {status}"), "{origin}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    let live = format!("{}/livez", server.url);
+    let first = certificate.cert().with_file_name("first.pem");
+    std::fs::copy(certificate.cert(), &first)?;
+    let open = Socket::open_trusting(&server.url, "/v1/live", Some(&token("ada", Role::User)), &first).await;
+    let mut open = open?;
+
+    // On a change of the files, without a signal.
+    certificate.renew()?;
+    let taken = timeout(PATIENCE, async {
+        while version(&certificate.cert(), &live, "--http2").await? != "2 200" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::Ok(())
+    });
+    taken.await.context("the new certificate is not used")??;
+    assert_ne!(version(&first, &live, "--http2").await?, "2 200", "the old one is gone");
+
+    // On a signal, and a broken pair changes nothing.
+    let second = certificate.cert().with_file_name("second.pem");
+    std::fs::copy(certificate.cert(), &second)?;
+    std::fs::write(certificate.key(), "nonsense")?;
+    server.signal("HUP")?;
+    certificate.renew()?;
+    server.signal("HUP")?;
+    let taken = timeout(PATIENCE, async {
+        while version(&certificate.cert(), &live, "--http1.1").await? != "1.1 200" {
+            // Until then the second one is served: never none, never a broken one.
+            let between = version(&second, &live, "--http1.1").await?;
+            let renewed = version(&certificate.cert(), &live, "--http1.1").await?;
+            ensure!(between == "1.1 200" || renewed == "1.1 200", "{between} {renewed}");
+        }
+        Ok(())
+    });
+    taken.await.context("the third certificate is not used")??;
+    // Who was connected before stayed connected.
+    open.say(&json!({"type": "ping"})).await?;
+    open.until("pong").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_on_the_tls_port_is_told_so() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    let plain = server.url.replacen("https", "http", 1);
+    let answer = curl(&certificate.cert(), &["-w", " %{http_code}", &format!("{plain}/livez")]).await?;
+    let (body, status) = answer.said.rsplit_once(' ').context("a status")?;
+    assert_eq!(status, "400", "{}", answer.said);
+    let body: Value = serde_json::from_str(body)?;
+    assert_eq!(body["error"]["code"], "invalid_request", "{body}");
+    assert!(body["error"]["hint"].as_str().is_some_and(|hint| hint.contains("https://")), "{body}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    let cert = certificate.cert();
+    // A record that promises more than comes, one that is too long, one of another kind, and noise.
+    let cases: [&[u8]; 5] =
+        [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x00\x04zzzz", b""];
+    for bytes in cases {
+        let mut stream = TcpStream::connect(server.address()).await?;
+        stream.write_all(bytes).await?;
+        stream.shutdown().await?;
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.context("the server keeps the connection")?;
+    }
+    // Sockets whose TCP connection is cut without a word of TLS are gone for the server.
+    let id = external(&server, &cert).await?;
+    for _ in 0..20 {
+        let ada = token("ada", Role::User);
+        let mut socket = Socket::open_trusting(&server.url, "/v1/live", Some(&ada), &cert).await?;
+        socket.say(&json!({"type": "subscribe", "generationId": id})).await?;
+        socket.until("subscribed").await?;
+    }
+    let gone = timeout(PATIENCE, async {
+        loop {
+            let health = curl(&cert, &[&format!("{}/health", server.url)]).await?;
+            let health: Value = serde_json::from_str(&health.said)?;
+            if health["connections"] == 0 {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    gone.await.context("connections are left")?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_without_tls_is_for_those_who_know() -> Result<()> {
+    let server = Server::start()?;
+    let live = format!("{}/livez", server.url);
+    let certificate = Certificate::new()?;
+    assert_eq!(version(&certificate.cert(), &live, "--http2-prior-knowledge").await?, "2 200");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_does_not_do_keeps_the_server_from_starting_and_is_named() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let other = Certificate::new()?;
+    let (cert, key) = (certificate.cert(), certificate.key());
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    type Case<'a> = (&'a [(&'a str, String)], [&'a str; 2]);
+    let cases: [Case<'_>; 4] = [
+        (&[("RUSHES_TLS_CERT", text(&cert))], ["tls.key", "tls.cert"]),
+        (
+            &[("RUSHES_TLS_CERT", "/nowhere.pem".to_owned()), ("RUSHES_TLS_KEY", text(&key))],
+            ["/nowhere.pem", "No such file"],
+        ),
+        (&[("RUSHES_TLS_CERT", text(&cert)), ("RUSHES_TLS_KEY", text(&cert))], ["tls.key", "no private key"]),
+        (&[("RUSHES_TLS_CERT", text(&cert)), ("RUSHES_TLS_KEY", text(&other.key()))], ["not the key", "cert.pem"]),
+    ];
+    for (environment, names) in cases {
+        let data = tempfile::TempDir::new()?;
+        let mut environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        environment.push(("JWT_SECRET", rushes_tests::program::SECRET));
+        let data = data.path().to_string_lossy().into_owned();
+        let ended = run(&["serve", "--listen", "127.0.0.1:0", "--data", &data], &environment).await?;
+        assert_ne!(ended.code, 0, "{}", ended.said);
+        assert!(names.iter().all(|name| ended.said.contains(name)), "{names:?}: {}", ended.said);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_with_a_certificate_says_https_and_has_its_worker() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let folder = tempfile::TempDir::new()?;
+    let mut demo = Command::new(program())
+        .args(["demo", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path())
+        .envs(certificate.environment())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(demo.stdout.take().context("stdout")?).lines();
+    let mut banner = String::new();
+    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.context("the banner has no end")?? {
+        banner.push_str(&format!("{line}\n"));
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    let address = banner.lines().find_map(|line| line.trim().strip_prefix("address")).context("an address")?.trim();
+    assert!(address.starts_with("https://127.0.0.1:") && banner.contains("1 ready"), "{banner}");
+    let health = curl(&certificate.cert(), &[&format!("{address}/health")]).await?;
+    assert!(health.said.contains("healthy"), "{}", health.said);
+    Ok(())
+}
