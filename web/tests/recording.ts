@@ -45,6 +45,7 @@ it("records a film on its way", async () => {
     });
     const studio = await Studio.open(page, network.url);
     await page.locator("#seconds").fill(String(SECONDS));
+    await page.locator("#seconds").blur();
     await page.waitForTimeout(LOOK_MS);
 
     const times: number[] = [];
