@@ -146,7 +146,7 @@ pub struct Snapshot {
     pub priority: Priority,
     /// Where a watcher stands that has seen this.
     pub position: Position,
-    /// How many wait before it; absent unless queued.
+    /// Its place in the queue, 1 for the next; absent unless queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
     /// Seconds until it ends, estimated; absent when unknown.

@@ -40,7 +40,7 @@ export interface Generation {
     readonly input: Readonly<Record<string, unknown>>;
     readonly priority: Priority;
     readonly position: string;
-    /** How many wait before it; absent unless queued. */
+    /** Its place in the queue, 1 for the next; absent unless queued. */
     readonly queuePosition?: number;
     /** Seconds, estimated. */
     readonly eta?: number;

@@ -74,9 +74,10 @@ export function waitingOf({ status }: Shown, generation: Generation | null): Wai
     }
 }
 
-/** How many wait before it. A hint counts places from 1, the answer over HTTP those before it. */
+/** How many wait before it. A hint is newer than what was asked for over HTTP. */
 function beforeOf({ metadata }: GenerationEvent, generation: Generation | null): number | undefined {
-    return metadata?.queuePosition === undefined ? generation?.queuePosition : Math.max(0, metadata.queuePosition - 1);
+    const place = metadata?.queuePosition ?? generation?.queuePosition;
+    return place === undefined ? undefined : Math.max(0, place - 1);
 }
 
 /** What the worker says of the scene it draws. */

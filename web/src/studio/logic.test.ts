@@ -177,7 +177,7 @@ test("who waits reads how many films are before hers, and later what it waits fo
     const queued = (queuePosition?: number) => waiting({ state: "queued", type: "queued", metadata: queuePosition === undefined ? {} : { queuePosition } });
     expect([queued(), queued(1), queued(2), queued(7)]).toEqual(["In the queue", "Next in line", "1 film before yours", "6 films before yours"]);
     const status = event(1, { state: "queued", type: "queued", metadata: {} });
-    expect(waitingOf({ status, event: status }, { queuePosition: 2 } as Generation)?.title, "over HTTP those before it are counted").toBe("2 films before yours");
+    expect(waitingOf({ status, event: status }, { queuePosition: 3 } as Generation)?.title, "asked for over HTTP").toBe("2 films before yours");
     expect(waiting({ state: "running", stage: "prompt_analysis" })).toBe("Reading the prompt…");
     expect(waiting({ state: "running", stage: "generating_frames" })).toBe("The first frames are on their way…");
     expect(waiting({ state: "failed" })).toBe("No film came of it");

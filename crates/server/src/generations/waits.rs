@@ -18,7 +18,7 @@ pub(super) async fn tell(surface: &Surface, rows: &[Listed], snapshots: &mut [Sn
     let (mut told, mut waiting) = (Vec::new(), Vec::new());
     for (listed, snapshot) in rows.iter().zip(snapshots) {
         let (Some((pool, rank)), Some(_)) = (ranks.get(&listed.generation), &listed.row.queue) else { continue };
-        snapshot.queue_position = Some(rank.before);
+        snapshot.queue_position = Some(rank.before + 1);
         let state = serde_json::from_slice(&listed.row.snapshot)
             .map_err(|error| Failure::internal(&format!("state of {}: {error}", listed.generation)))?;
         waiting.push(Waiting { state, pool: pool.clone(), before_ms: rank.before_ms });
