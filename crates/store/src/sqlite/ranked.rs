@@ -3,7 +3,7 @@
 //!
 //! What it is for: a position in a queue is found by two short searches, and both of them in a row of numbers. A balanced
 //! tree takes as few steps; but each is a jump to another place in memory, and a position looks into the lane of each
-//! tenant: with 20 tenants and 100,000 entries that made twelve times the wait of 100.
+//! tenant, so that waiting for memory is most of what it takes.
 
 /// Entries of a block: both searches are about as long at ten thousand entries, and what an insertion moves is a few
 /// kilobytes. Beyond, the list of blocks grows, whose sums an insertion adds to: 800 of them at 100,000 entries.
