@@ -13,9 +13,11 @@
 //! puppet.rs    a worker whose every message the test says
 //! clients.rs   clients in other languages
 //! small.rs     a disk that is soon full
+//! between.rs   a proxy that cuts, buffers and sleeps
 //! encrypted.rs certificates, and a TLS proxy in front of a server
 //! ```
 
+pub mod between;
 pub mod clients;
 pub mod encrypted;
 pub mod frame;

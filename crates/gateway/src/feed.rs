@@ -17,7 +17,7 @@ use crate::{
     gateway::unavailable,
     hub::{Serial, Size, Wake, Watch},
     node::may_with,
-    pages::{Crowd, Page},
+    pages::{Page, Reader},
 };
 
 /// The next thing to tell a watcher.
@@ -72,7 +72,7 @@ impl Feed {
             Some(newest) => newest,
             None => {
                 let read =
-                    gateway.pages.latest(generation, Crowd::Newcomer).await.map_err(|error| unavailable(&error))?;
+                    gateway.pages.latest(generation, Reader::Newcomer).await.map_err(|error| unavailable(&error))?;
                 Encoded::one(read.ok_or_else(Problem::not_found)?.event)
             }
         };
@@ -203,9 +203,9 @@ impl Feed {
     async fn read_log(&mut self) -> Result<Option<Arc<Encoded>>, Problem> {
         let wanted = self.cursor.after.next();
         if self.page.as_ref().is_none_or(|page| page.get(wanted).is_none()) {
-            let crowd = if self.is_live { Crowd::Live } else { Crowd::Newcomer };
+            let reader = if self.is_live { Reader::Live } else { Reader::Newcomer };
             let counts = self.gateway.counts();
-            let read = self.gateway.pages.read(self.generation(), self.cursor.after, crowd, counts).await;
+            let read = self.gateway.pages.read(self.generation(), self.cursor.after, reader, counts).await;
             self.page = Some(read.map_err(|error| unavailable(&error))?);
         }
         let event = self.page.as_ref().and_then(|page| page.get(wanted)).cloned();
@@ -232,7 +232,7 @@ impl Feed {
                 }
             }
             let seen = self.frames.as_mut()?;
-            let held = recent.frames.newest(Size::Full).filter(|held| held.serial > *seen)?;
+            let held = recent.frames.newest_alone(Size::Full).filter(|held| held.serial > *seen)?;
             *seen = held.serial;
             Some(Item::Frame(held.frame.header.index, held.frame.header.revision))
         })

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use access::{Door, Doors, Identity, Links, TokenError, Verb, origin::OriginPolicy};
+use access::{Cursors, Door, Doors, Identity, Links, TokenError, Verb, origin::OriginPolicy};
 use bus::Bus;
 use protocol::{CommandId, Event, GenerationId, Problem, TenantId, Timestamp, UserId, limits};
 use store::{Filter, History, Latest, StoreError};
@@ -19,7 +19,7 @@ use crate::{
     encode::Encoder,
     hub::Hub,
     node::{Clock, Node, Random, may_with},
-    pages::{Crowd, Pages},
+    pages::{Pages, Reader},
     session::{Answer, Need},
     workers::Workers,
 };
@@ -41,6 +41,8 @@ pub struct GatewayOptions {
     pub guest: Option<Identity>,
     /// Writes artifact links.
     pub links: Links,
+    /// Writes and reads cursors of many generations.
+    pub cursors: Cursors,
     /// The log.
     pub history: Arc<dyn History>,
     /// Brings live events and takes demand away.
@@ -100,6 +102,7 @@ pub struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) pages: Pages,
+    pub(crate) cursors: Cursors,
     pub(crate) crowds: Crowds,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) origins: OriginPolicy,
@@ -126,6 +129,8 @@ impl Gateway {
         let running = Arc::clone(&hub);
         let (bus, history, stop) = (options.bus, Arc::clone(&options.history), options.stop.clone());
         options.tracker.spawn(async move { running.run(bus, history, stop).await });
+        let (fanning, stop) = (Arc::clone(&hub), options.stop.clone());
+        options.tracker.spawn(async move { fanning.run_fan(stop).await });
         let started_at = (options.clock)();
         let node = Node {
             hub,
@@ -142,6 +147,7 @@ impl Gateway {
             node: Arc::new(node),
             pages: Pages::new(Arc::clone(&options.history), options.crowds.log_reads_max),
             crowds: options.crowds,
+            cursors: options.cursors,
             history: options.history,
             workers: options.workers,
             origins: options.origins,
@@ -242,9 +248,9 @@ impl Gateway {
     /// under the same id.
     pub(crate) async fn fulfil(self: Arc<Self>, need: Need) -> Answer {
         match need {
-            Need::Latest(generation) => Answer::Latest(self.pages.latest(&generation, Crowd::Newcomer).await),
-            Need::Page { generation, after, crowd } => {
-                Answer::Page(self.pages.read(&generation, after, crowd, self.counts()).await)
+            Need::Latest(generation) => Answer::Latest(self.pages.latest(&generation, Reader::Newcomer).await),
+            Need::Page { generation, after, reader } => {
+                Answer::Page(self.pages.read(&generation, after, reader, self.counts()).await)
             }
             Need::Mine { tenant, user } => Answer::Mine(self.mine(tenant, user).await),
             Need::Submit(submit) => Answer::Submitted(self.commands.submit(*submit).await),

@@ -3,6 +3,7 @@
 //! Owns which generations have a tail, who hears of new generations, and what the node says about demand. It reads no
 //! log and knows no connection: watchers hold a [`Watch`] and look when they are woken.
 
+mod fan;
 mod frames;
 mod interest;
 mod log;
@@ -25,7 +26,7 @@ use store::History;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::owners::Owners;
+use self::{fan::Fan, owners::Owners};
 pub use self::{
     frames::{Frames, Held, Keep, Serial, Size},
     log::Log,
@@ -77,6 +78,7 @@ pub struct Hub {
     idle: Mutex<IdleQueue>,
     changed: Mutex<Vec<Arc<Tail>>>,
     notify: Notify,
+    fan: Fan,
     clock: Clock,
     /// Generations whose last watcher left before the end, and was not back in time.
     abandoned: Counter,
@@ -100,6 +102,7 @@ impl Hub {
             idle: Mutex::default(),
             changed: Mutex::default(),
             notify: Notify::new(),
+            fan: Fan::default(),
             clock,
             abandoned: Counter::default(),
         })
@@ -171,6 +174,18 @@ impl Hub {
                     tokio::time::sleep(INTEREST_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Wakes crowds slice by slice, until `stop` fires. Beside [`Self::run`], which may wait for the log.
+    pub async fn run_fan(&self, stop: CancellationToken) {
+        self.fan.run(stop).await;
+    }
+
+    pub(super) fn fan_out(&self, tail: &Tail) {
+        // Under its own name, for the queue holds it; a tail that was forgotten has nobody to wake.
+        if let Some(tail) = self.tail(tail.generation()) {
+            self.fan.push(tail);
         }
     }
 

@@ -10,6 +10,7 @@ pub mod cursor;
 mod departure;
 pub mod encode;
 mod feed;
+pub mod fuzz;
 mod gateway;
 pub mod hub;
 pub mod node;

@@ -21,7 +21,7 @@ const SHARED_SWEPT_AT: usize = 256;
 
 /// For whom the log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crowd {
+pub enum Reader {
     /// Somebody who just came and catches up. Thousands may do so at once, after a deploy.
     Newcomer,
     /// Somebody who was live and fell behind.
@@ -147,7 +147,7 @@ impl Pages {
         &self,
         generation: &GenerationId,
         after: Sequence,
-        crowd: Crowd,
+        reader: Reader,
         counts: &Counts,
     ) -> Result<Arc<Page>, StoreError> {
         let key = (generation.clone(), Page::begins(after));
@@ -162,7 +162,7 @@ impl Pages {
             let mut read = false;
             let page = flight.get_or_try_init(|| {
                 read = true;
-                self.fetch(&key, crowd)
+                self.fetch(&key, reader)
             });
             let page = Arc::clone(page.await?);
             if read {
@@ -182,23 +182,23 @@ impl Pages {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn latest(&self, generation: &GenerationId, crowd: Crowd) -> Result<Option<Latest>, StoreError> {
-        let _place = self.place(crowd).await;
+    pub(crate) async fn latest(&self, generation: &GenerationId, reader: Reader) -> Result<Option<Latest>, StoreError> {
+        let _place = self.place(reader).await;
         self.history.latest(generation).await
     }
 
-    async fn fetch(&self, (generation, after): &Key, crowd: Crowd) -> Result<Arc<Page>, StoreError> {
-        let _place = self.place(crowd).await;
+    async fn fetch(&self, (generation, after): &Key, reader: Reader) -> Result<Arc<Page>, StoreError> {
+        let _place = self.place(reader).await;
         let events = self.history.events_after(generation, *after, limits::PAGE_EVENTS_MAX).await?;
         Ok(Arc::new(Page::new(events)))
     }
 
     /// Waits for a place, in the order of coming; who is live never waits for the whole crowd.
-    async fn place(&self, crowd: Crowd) -> Place<'_> {
+    async fn place(&self, reader: Reader) -> Place<'_> {
         const OPEN: &str = "nobody closes it";
-        let newcomer = match crowd {
-            Crowd::Newcomer => Some(self.newcomers.acquire().await.expect(OPEN)),
-            Crowd::Live => None,
+        let newcomer = match reader {
+            Reader::Newcomer => Some(self.newcomers.acquire().await.expect(OPEN)),
+            Reader::Live => None,
         };
         Place { _any: self.places.acquire().await.expect(OPEN), _newcomer: newcomer }
     }
@@ -300,7 +300,7 @@ mod tests {
         }
 
         async fn read(&self, after: u64) -> Arc<Page> {
-            self.pages.read(&self.generation, Sequence(after), Crowd::Newcomer, &self.counts).await.unwrap()
+            self.pages.read(&self.generation, Sequence(after), Reader::Newcomer, &self.counts).await.unwrap()
         }
     }
 
@@ -345,10 +345,10 @@ mod tests {
     #[tokio::test]
     async fn newcomers_never_take_the_last_place() {
         let bed = Bed::new().await;
-        let held = [bed.pages.place(Crowd::Newcomer).await, bed.pages.place(Crowd::Newcomer).await];
+        let held = [bed.pages.place(Reader::Newcomer).await, bed.pages.place(Reader::Newcomer).await];
         let mut another = pin!(bed.read(0));
         assert!(poll!(another.as_mut()).is_pending());
-        let live = bed.pages.read(&bed.generation, Sequence(SIZE), Crowd::Live, &bed.counts).await.unwrap();
+        let live = bed.pages.read(&bed.generation, Sequence(SIZE), Reader::Live, &bed.counts).await.unwrap();
         assert!(live.get(Sequence(SIZE + 1)).is_some());
         drop(held);
         assert!(another.await.get(Sequence(1)).is_some());

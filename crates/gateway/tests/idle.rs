@@ -17,7 +17,7 @@ use access::Role;
 /// Enough to drown the noise of allocator pages, few enough for a default limit of descriptors (both ends are ours).
 const CONNECTIONS: usize = 400;
 /// The promise, per connection, in bytes.
-const BYTES_MAX: usize = 3 * 1024;
+const BYTES_MAX: usize = 2 * 1024;
 
 /// A client that costs this process a descriptor and nothing else.
 fn connect(address: SocketAddr, token: &str) -> TcpStream {
@@ -44,7 +44,7 @@ fn resident_bytes() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_authenticated_connection_costs_at_most_three_kilobytes() {
+async fn an_idle_authenticated_connection_costs_at_most_two_kilobytes() {
     let bed = bed::Bed::start().await;
     let (address, token) = (bed.address, bed.token(bed::USER, Role::User));
     let open = move |count: usize| (0..count).map(|_| connect(address, &token)).collect::<Vec<_>>();

@@ -154,6 +154,12 @@ impl std::fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 impl Header {
+    /// Can the picture be decoded without any other? Of video, key frames alone can.
+    #[must_use]
+    pub const fn stands_alone(&self) -> bool {
+        !matches!(self.format, Format::H264) || self.flags & FLAG_KEY != 0
+    }
+
     /// Appends the header to `out`; the picture goes behind it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let id = self.generation.as_ref().map_or("", GenerationId::as_str).as_bytes();

@@ -7,6 +7,7 @@ pub mod dead;
 pub mod error;
 pub mod event;
 pub mod frame;
+pub mod fuzz;
 pub mod http;
 pub mod id;
 pub mod limits;

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use access::{Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
+use access::{Cursors, Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
 use axum::{Router, middleware};
 use bus::{Bus, Local, Signal};
 use gateway::{Crowds, Gateway, GatewayOptions, Home, encode::Encoder};
@@ -310,6 +310,7 @@ impl House<'_> {
             doors: Arc::clone(doors),
             guest: self.guest(),
             links: self.links(),
+            cursors: Cursors::new(&self.secret),
             history: Arc::clone(&self.store) as Arc<dyn store::History>,
             bus: Arc::clone(&self.bus),
             commands: Arc::clone(&self.orchestrator) as Arc<dyn gateway::Commands>,

@@ -18,6 +18,7 @@ mod clock;
 pub mod config;
 mod correlation;
 mod download;
+pub mod fuzz;
 mod gates;
 mod generations;
 mod house;

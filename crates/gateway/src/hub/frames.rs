@@ -114,6 +114,21 @@ impl Frames {
         self.of(size).next_back()
     }
 
+    /// The newest frame of this size that can be shown without any other.
+    #[must_use]
+    pub fn newest_alone(&self, size: Size) -> Option<&Held> {
+        self.of(size).rev().find(|held| held.frame.header.stands_alone())
+    }
+
+    /// The frame that comes next for a watcher who wants the newest, has seen everything up to `seen`, and can decode what
+    /// follows its frame number `decoded`, if it has one. Pictures are skipped as one likes; video goes on in order, and after
+    /// a gap with the next key frame.
+    #[must_use]
+    pub fn latest_after(&self, seen: Serial, decoded: Option<u64>, size: Size) -> Option<&Held> {
+        let alone = self.newest_alone(size).filter(|held| held.serial > seen);
+        alone.or_else(|| self.after(seen, size).filter(|held| decoded == Some(held.nth - 1)))
+    }
+
     /// The first frame that came after `serial`, for a watcher that wants this size.
     #[must_use]
     pub fn after(&self, serial: Serial, size: Size) -> Option<&Held> {
@@ -133,10 +148,11 @@ impl Frames {
         waiting.fold((0, 0), |(frames, bytes), held| (frames + 1, bytes + held.frame.bytes.len()))
     }
 
-    /// Keeps only the newest: nobody watches.
+    /// Keeps only the newest that can be shown alone: nobody watches.
     pub fn shrink(&mut self) {
-        while self.held.len() > 1 {
-            self.remove(0);
+        let kept = self.held.iter().rposition(|held| held.frame.header.stands_alone());
+        for at in (0..self.held.len()).rev().filter(|at| Some(*at) != kept) {
+            self.remove(at);
         }
         self.held.shrink_to_fit();
     }

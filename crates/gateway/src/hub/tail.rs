@@ -9,11 +9,12 @@ use std::sync::{
 };
 
 use bus::{Frame, Interest};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::{Event, GenerationId, Hint, Sequence, Tick, Timestamp, live::FrameWish};
 
 use super::{
     Hub,
+    fan::Crowd,
     frames::{Frames, Keep, Serial, Size},
     interest,
     log::Log,
@@ -43,7 +44,7 @@ pub struct Recent {
 pub struct Tail {
     generation: GenerationId,
     recent: Mutex<Recent>,
-    watchers: Mutex<Vec<Arc<Watcher>>>,
+    watchers: Mutex<Crowd>,
     watching: AtomicUsize,
     wants_every_frame: AtomicBool,
     /// Which entry of the idle queue is the current one; see `hub`.
@@ -168,8 +169,7 @@ impl Tail {
         let watcher = Arc::new(Watcher::new(wake, wish, seen));
         {
             let mut watchers = self.watchers.lock();
-            watcher.slot.store(watchers.len(), Ordering::Relaxed);
-            watchers.push(Arc::clone(&watcher));
+            watchers.join(Arc::clone(&watcher));
             self.watching.store(watchers.len(), Ordering::Relaxed);
         }
         self.left_at.store(0, Ordering::Relaxed);
@@ -201,15 +201,8 @@ impl Tail {
     pub(super) fn leave(self: &Arc<Self>, watcher: &Watcher) {
         let left = {
             let mut watchers = self.watchers.lock();
-            let slot = watcher.slot.load(Ordering::Relaxed);
-            watchers.swap_remove(slot);
-            if let Some(moved) = watchers.get(slot) {
-                moved.slot.store(slot, Ordering::Relaxed);
-            }
+            watchers.leave(watcher.slot());
             self.watching.store(watchers.len(), Ordering::Relaxed);
-            if watchers.is_empty() {
-                watchers.shrink_to_fit();
-            }
             watchers.len()
         };
         if left == 0 {
@@ -256,8 +249,14 @@ impl Tail {
     }
 
     fn wake(&self) {
-        for watcher in self.watchers.lock().iter() {
-            watcher.call();
+        if self.watchers.lock().wake()
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.fan_out(self);
         }
+    }
+
+    pub(super) fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.watchers.lock()
     }
 }

@@ -127,6 +127,39 @@ fn for_whoever_wants_every_frame_each_revision_stays_in_order() {
     assert_eq!(frames.waiting(0, Size::Full).0, limits::TAIL_FRAMES_MAX);
 }
 
+/// Video: `k` is a key frame, `d` needs those before it.
+fn video(frames: &mut Frames, from: u32, kinds: &str) {
+    for (index, kind) in (from..).zip(kinds.chars()) {
+        let mut one = Frame::clone(&frame(index, 0, 854, 10));
+        one.header.format = Format::H264;
+        one.header.flags = if kind == 'k' { protocol::frame::FLAG_KEY } else { 0 };
+        frames.insert(Arc::new(one), Keep::Newest);
+    }
+}
+
+#[test]
+fn video_goes_on_in_order_and_after_a_gap_with_a_key_frame() {
+    let mut frames = Frames::default();
+    video(&mut frames, 0, "kdd");
+    let next = |frames: &Frames, seen, decoded| {
+        frames.latest_after(seen, decoded, Size::Full).map(|held| held.frame.header.index.0)
+    };
+    assert_eq!(next(&frames, 0, None), Some(0), "a latecomer begins with the key frame");
+    assert_eq!(next(&frames, 1, Some(1)), Some(1));
+    assert_eq!(next(&frames, 2, Some(2)), Some(2));
+    assert_eq!(next(&frames, 2, None), None, "who cannot decode it waits");
+    video(&mut frames, 3, "dkd");
+    assert_eq!(next(&frames, 2, Some(2)), Some(4), "a key frame passes what stands before it");
+    assert_eq!(frames.newest_alone(Size::Full).unwrap().frame.header.index, FrameIndex(4));
+    // A full tail dropped the key frame: nobody gets what only it explains.
+    video(&mut frames, 6, &"d".repeat(40));
+    assert_eq!(next(&frames, 5, Some(5)), None);
+    assert!(frames.newest_alone(Size::Full).is_none());
+    video(&mut frames, 46, "k");
+    frames.shrink();
+    assert_eq!(next(&frames, 0, None), Some(46));
+}
+
 #[test]
 fn frames_are_bounded_in_number_and_in_bytes() {
     let mut frames = Frames::default();

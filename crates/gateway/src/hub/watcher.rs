@@ -15,7 +15,7 @@ use super::{frames::Serial, tail::Tail, wake::Wake};
 pub(super) struct Watcher {
     wake: Arc<Wake>,
     /// Where the tail keeps it, so that leaving costs the same however many watch.
-    pub(super) slot: AtomicUsize,
+    slot: AtomicUsize,
     moved: AtomicBool,
     wish: Mutex<Option<FrameWish>>,
     frames_seen: AtomicU64,
@@ -36,6 +36,19 @@ impl Watcher {
     pub(super) fn call(&self) {
         self.moved.store(true, Ordering::Release);
         self.wake.call();
+    }
+
+    pub(super) fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_slot(&self, slot: usize) {
+        self.slot.store(slot, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) const fn wake(&self) -> &Arc<Wake> {
+        &self.wake
     }
 
     pub(super) fn wish(&self) -> Option<FrameWish> {

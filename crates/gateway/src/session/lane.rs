@@ -11,7 +11,7 @@ use protocol::{
     live::{Delivery, FrameWish},
 };
 
-use crate::hub::{Serial, Size, Watch};
+use crate::hub::{Frames, Held, Serial, Size, Watch};
 
 /// A requester that wants each frame and takes none for so long gets the newest ones from then on, in milliseconds.
 const PROGRESS_MAX_MS: u64 = 10_000;
@@ -23,6 +23,8 @@ pub(super) struct Lane {
     seen: Serial,
     /// The last frame's number among those of its size; 0 before the first there ever was.
     seen_nth: u64,
+    /// Video can go on from there; otherwise it waits for a key frame.
+    unbroken: bool,
     /// Not before this time.
     due: Timestamp,
     /// Since when a frame waits that it could have taken.
@@ -36,11 +38,11 @@ impl Lane {
     pub(super) fn new(wish: FrameWish, watch: &Watch, now: Timestamp) -> Self {
         // The picture that is there is shown to a latecomer at once.
         let (seen, seen_nth) = watch.tail().look(|recent| {
-            let newest = recent.frames.newest(Size::of(wish.max_width));
+            let newest = recent.frames.newest_alone(Size::of(wish.max_width));
             newest.map_or_else(|| (recent.frames.last(), 0), |held| (held.serial - 1, held.nth - 1))
         });
         watch.frames_seen(seen);
-        Self { wish, seen, seen_nth, due: now, waits_since: None, dropped: 0, credit: None }
+        Self { wish, seen, seen_nth, unbroken: false, due: now, waits_since: None, dropped: 0, credit: None }
     }
 
     const fn size(&self) -> Size {
@@ -49,13 +51,18 @@ impl Lane {
 
     /// The next frame, if one may go now.
     pub(super) fn take(&mut self, watch: &Watch, now: Timestamp) -> Option<Arc<Frame>> {
-        if now < self.due || self.credit == Some(0) {
+        if self.credit == Some(0) {
             return None;
         }
         let held = watch.tail().look(|recent| match self.wish.delivery {
             Delivery::All => recent.frames.after(self.seen, self.size()).cloned(),
-            Delivery::Latest => recent.frames.newest(self.size()).filter(|held| held.serial > self.seen).cloned(),
+            Delivery::Latest => self.latest(&recent.frames).cloned(),
         })?;
+        // Video cannot be thinned: what follows a key frame goes as it comes.
+        if now < self.due && held.frame.header.stands_alone() {
+            return None;
+        }
+        self.unbroken = held.frame.header.stands_alone() || (self.unbroken && held.nth == self.seen_nth + 1);
         self.dropped += held.nth.saturating_sub(self.seen_nth + 1);
         self.seen = held.serial;
         self.seen_nth = held.nth;
@@ -72,9 +79,16 @@ impl Lane {
         Some(held.frame)
     }
 
+    fn latest<'a>(&self, frames: &'a Frames) -> Option<&'a Held> {
+        frames.latest_after(self.seen, self.unbroken.then_some(self.seen_nth), self.size())
+    }
+
     /// When it wants to be asked again, if a frame waits for its time (and `may_go` otherwise), or for its last chance.
     pub(super) fn deadline(&self, watch: &Watch, may_go: bool) -> Option<Timestamp> {
-        let waits = watch.tail().look(|recent| recent.frames.after(self.seen, self.size()).is_some());
+        let waits = watch.tail().look(|recent| match self.wish.delivery {
+            Delivery::All => recent.frames.after(self.seen, self.size()).is_some(),
+            Delivery::Latest => self.latest(&recent.frames).is_some(),
+        });
         match self.wish.delivery {
             _ if !waits => None,
             Delivery::All => self.waits_since.map(|since| since.plus(PROGRESS_MAX_MS)),
@@ -101,6 +115,7 @@ impl Lane {
         self.dropped += nth.saturating_sub(self.seen_nth + 1);
         self.seen = newest - 1;
         self.seen_nth = nth - 1;
+        self.unbroken = false;
         self.wish.delivery = Delivery::Latest;
         watch.wish(Some(self.wish));
         Some(self.dropped)

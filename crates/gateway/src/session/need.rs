@@ -7,7 +7,7 @@ use store::{Latest, StoreError};
 
 use crate::{
     commands::{Submit, Submitted},
-    pages::{Crowd, Page},
+    pages::{Page, Reader},
 };
 
 /// A question. At most one is under way for a session.
@@ -22,7 +22,7 @@ pub enum Need {
         /// The last event the watcher has.
         after: Sequence,
         /// Whether it catches up after coming, or fell behind.
-        crowd: Crowd,
+        reader: Reader,
     },
     /// All generations of an owner that have not ended, newest first.
     Mine {

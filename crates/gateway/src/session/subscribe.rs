@@ -20,7 +20,7 @@ use crate::{
     cursor::{self, Window as _},
     hub::{Follow, Fresh, Watch},
     node::{Node, may_with},
-    pages::Crowd,
+    pages::Reader,
 };
 
 /// After the log did not answer, it is asked again so much later, in milliseconds.
@@ -281,8 +281,8 @@ impl Session {
             let need = match subscription.want {
                 Want::State => Need::Latest(generation.clone()),
                 Want::Page(after) if self.page.is_none() => {
-                    let crowd = if subscription.has_caught_up() { Crowd::Live } else { Crowd::Newcomer };
-                    Need::Page { generation: generation.clone(), after, crowd }
+                    let reader = if subscription.has_caught_up() { Reader::Live } else { Reader::Newcomer };
+                    Need::Page { generation: generation.clone(), after, reader }
                 }
                 Want::Page(_) | Want::Nothing | Want::Over => continue,
             };

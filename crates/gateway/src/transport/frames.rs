@@ -33,8 +33,9 @@ async fn find(gateway: &Gateway, generation: &str, headers: &HeaderMap, uri: &Ur
     let generation = GenerationId::from_str(generation).map_err(|_| Problem::not_found())?;
     gateway.newest(&identity, Verb::Watch, &generation).await?;
     let tail = gateway.hub().tail(&generation);
-    let frame =
-        tail.and_then(|tail| tail.look(|recent| recent.frames.newest(Size::Full).map(|held| Arc::clone(&held.frame))));
+    let frame = tail.and_then(|tail| {
+        tail.look(|recent| recent.frames.newest_alone(Size::Full).map(|held| Arc::clone(&held.frame)))
+    });
     frame.ok_or_else(|| {
         Problem::new(ErrorCode::NotFound, "no picture yet")
             .hint("pictures are made while somebody watches with `frames`")

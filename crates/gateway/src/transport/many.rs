@@ -1,7 +1,7 @@
 //! Many generations as one stream, and the cursor that says where each of them is.
 //!
-//! The cursor is opaque to clients and grants nothing: each generation in it is authorised again on each use. A client that
-//! keeps a position for each generation names them as `generation=<id>@<position>` and needs no cursor.
+//! The cursor is opaque to clients, signed, and grants nothing: each generation in it is authorised again on each use. A client
+//! that keeps a position for each generation names them as `generation=<id>@<position>` and needs no cursor.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,6 @@ use std::{
 
 use access::{Identity, Verb, may, may_see_tenant};
 use axum::http::Uri;
-use data_encoding::BASE64URL_NOPAD;
 use protocol::{After, Epoch, ErrorCode, GenerationId, Position, Problem, Sequence, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -90,7 +89,10 @@ impl Many {
             let follow = gateway.hub().follow(&identity.tenant, &identity.user, Arc::clone(wake));
             (follow, identity.clone())
         });
-        let places = cursor.filter(|text| !matches!(*text, "start" | "now")).map(read_places).transpose()?;
+        let places = cursor
+            .filter(|text| !matches!(*text, "start" | "now"))
+            .map(|text| read_places(gateway, text))
+            .transpose()?;
         let everything = match cursor {
             Some("start") => Some(After::Start),
             Some("now") => Some(After::Now),
@@ -160,7 +162,7 @@ impl Many {
         let generations = self.feeds.iter().map(|feed| (feed.generation().clone(), feed.position())).collect();
         let epoch = gateway.encoder().epoch().to_string();
         let json = serde_json::to_vec(&Places { epoch, at: self.opened_at, generations });
-        BASE64URL_NOPAD.encode(&json.expect("ids and numbers are JSON"))
+        gateway.cursors.seal(&json.expect("ids and numbers are JSON"))
     }
 
     async fn join_new(&mut self, gateway: &Arc<Gateway>) -> Result<(), Problem> {
@@ -257,12 +259,12 @@ async fn list(
     Ok(found)
 }
 
-fn read_places(text: &str) -> Result<Places, Problem> {
-    let places =
-        BASE64URL_NOPAD.decode(text.as_bytes()).ok().and_then(|json| serde_json::from_slice::<Places>(&json).ok());
+fn read_places(gateway: &Gateway, text: &str) -> Result<Places, Problem> {
+    let places = gateway.cursors.open(text).and_then(|json| serde_json::from_slice::<Places>(&json).ok());
     let places = places.filter(|places| places.generations.len() <= GENERATIONS_MAX);
     places.ok_or_else(|| {
-        Problem::new(ErrorCode::InvalidPosition, "that cursor cannot be read").hint("give back the `cursor` as it came")
+        Problem::new(ErrorCode::InvalidPosition, "that cursor is none of this server's")
+            .hint("give back the `cursor` as it came, or begin without one")
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use access::{
-    Doors, Identity, Links, Role, Secret,
+    Cursors, Doors, Identity, Links, Role, Secret,
     origin::{OriginPolicy, Origins},
 };
 use async_trait::async_trait;
@@ -160,6 +160,7 @@ impl Bed {
             doors: Arc::new(Doors::new(&secret)),
             guest: None,
             links: Links::new(&secret, Some("https://films.example".to_owned())),
+            cursors: Cursors::new(&secret),
             history: Arc::clone(&store) as _,
             bus: Arc::clone(&bus) as _,
             commands: Arc::new(NoOrchestrator),

@@ -1,7 +1,5 @@
 //! Many who come and go at once: made to wait, named, and spread over time; none of them loses anything.
 
-use std::time::{Duration, Instant};
-
 use access::Role;
 use futures_util::{StreamExt, future::join_all};
 use protocol::{EventType, live::Delivery};
@@ -53,19 +51,25 @@ async fn a_user_who_opens_too_many_sockets_waits_and_is_served_all_the_same() {
         assert_eq!(hear(socket).await["type"], "authenticated");
     }
     assert_eq!(bed.gateway.counts().connects_delayed.get(), 0);
-    // One more: what it says meanwhile is heard when it is let in.
-    let mut late = bed.connect(&format!("/ws?token={token}")).await;
-    subscribe(&mut late, generation.as_str(), "start").await;
-    let began = Instant::now();
-    assert_eq!(hear(&mut late).await["type"], "authenticated");
-    assert!(began.elapsed() > Duration::from_millis(200), "{:?}", began.elapsed());
-    assert_eq!(hear(&mut late).await["data"]["sequence"], 1);
-    assert_eq!(hear(&mut late).await["type"], "subscribed");
-    assert_eq!(bed.gateway.counts().connects_delayed.get(), 1);
+    // More: what they say meanwhile is heard when they are let in.
+    let late = |n: u32| {
+        let (bed, path, id) = (&bed, format!("/ws?token={token}&n={n}"), generation.as_str());
+        async move {
+            let mut late = bed.connect(&path).await;
+            subscribe(&mut late, id, "start").await;
+            assert_eq!(hear(&mut late).await["type"], "authenticated");
+            assert_eq!(hear(&mut late).await["data"]["sequence"], 1);
+            assert_eq!(hear(&mut late).await["type"], "subscribed");
+        }
+    };
+    // However slowly the first ones came: beyond them one is let in each half second.
+    join_all((0..8).map(late)).await;
+    let delayed = bed.gateway.counts().connects_delayed.get();
+    assert!(delayed > 0);
     // Somebody else is let in at once.
     let mut other = bed.connect(&format!("/ws?token={}", bed.token("user_other", Role::User))).await;
     assert_eq!(hear(&mut other).await["type"], "authenticated");
-    assert_eq!(bed.gateway.counts().connects_delayed.get(), 1);
+    assert_eq!(bed.gateway.counts().connects_delayed.get(), delayed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,22 +119,18 @@ async fn a_server_that_goes_away_closes_its_sockets_one_after_the_other() {
     for socket in &mut sockets {
         assert_eq!(hear(socket).await["type"], "authenticated");
     }
-    let began = Instant::now();
     bed.stop.cancel();
     let left = |mut socket: Socket| async move {
         let told = hear(&mut socket).await;
-        let at = began.elapsed();
         assert_eq!((&told["type"], &told["reason"]), (&json!("reconnect"), &json!("drain")), "{told}");
+        assert!(told["afterMs"].as_u64().is_some_and(|after| after >= 500), "{told}");
         let Message::Close(Some(close)) = next(&mut socket).await else { panic!("not closed") };
         assert_eq!(u16::from(close.code), 1001);
         assert!(tokio::time::timeout(PATIENCE, socket.next()).await.is_ok());
-        (at, at + Duration::from_millis(told["afterMs"].as_u64().unwrap()))
+        told["timestamp"].as_u64().unwrap()
     };
     let left = join_all(sockets.into_iter().map(left)).await;
-    let first = left.iter().map(|(at, _)| *at).min().unwrap();
-    let last = left.iter().map(|(at, _)| *at).max().unwrap();
+    let (first, last) = (left.iter().min().unwrap(), left.iter().max().unwrap());
     // 600 connections at 0.3 ms each: most of 180 ms.
-    assert!(last.saturating_sub(first) > Duration::from_millis(100), "{first:?} to {last:?}");
-    let soonest = left.iter().map(|(_, back)| *back).min().unwrap();
-    assert!(soonest > last, "somebody is told to be back at {soonest:?}, and the last one leaves at {last:?}");
+    assert!(last - first > 100, "{first} to {last}");
 }

@@ -1,11 +1,12 @@
 //! One history over three transports.
 
+use access::Role;
 use bus::Bus;
 use futures_util::StreamExt;
 use protocol::{EventType, Hint, Tick};
 use serde_json::Value;
 
-use crate::bed::{Bed, PATIENCE, hear, picture, say, sequences_until_done};
+use crate::bed::{Bed, PATIENCE, hear, http, picture, say, sequences_until_done};
 
 /// A stream of server-sent events, taken apart as far as these tests need.
 struct Stream {
@@ -194,6 +195,35 @@ async fn many_generations_come_in_one_stream_and_resume_by_its_cursor() {
     assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("ended"));
     assert_eq!(stream.next().await.unwrap().name.as_deref(), Some("done"));
     assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_forged_or_changed_is_refused_and_anothers_opens_nothing() {
+    let bed = Bed::start().await;
+    let generation = bed.create("forged").await;
+    let path = format!("/v1/events?generation={generation}");
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    let cursor = page["cursor"].as_str().unwrap().to_owned();
+    let unsigned =
+        data_encoding::BASE64URL_NOPAD.encode(format!(r#"{{"e":"k3f9","t":0,"g":{{"{generation}":0}}}}"#).as_bytes());
+    let mut changed = cursor.clone();
+    changed.replace_range(40..41, if &cursor[40..41] == "A" { "B" } else { "A" });
+    for bad in [&unsigned, &changed, "AAAA", "%00", &cursor[1..], &"A".repeat(5_000)] {
+        let answer = bed.get(&format!("{path}&after={bad}")).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{bad}");
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["error"]["code"], "invalid_position", "{body}");
+        let answer = bed.get(&path).header("last-event-id", bad).header("accept", "text/event-stream");
+        assert_eq!(answer.send().await.unwrap().status(), 400, "{bad}");
+    }
+    // A true one in other hands: what they may not see stays unseen.
+    let other = bed.token("user_other", Role::User);
+    for path in [format!("{path}&after={cursor}"), format!("/v1/events?mine&after={cursor}")] {
+        let answer = http().get(format!("http://{}{path}", bed.address)).bearer_auth(&other).send().await.unwrap();
+        let body: Value = answer.json().await.unwrap();
+        assert!(body["events"].as_array().is_none_or(Vec::is_empty), "{body}");
+        assert!(!body.to_string().contains("user_456"), "{body}");
+    }
 }
 
 #[tokio::test]

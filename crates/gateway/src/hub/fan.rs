@@ -1,0 +1,217 @@
+//! Crowds are woken in slices, so that ten thousand watchers of one generation do not stand before the two of another.
+//!
+//! A tail with few watchers wakes them where it is appended to. One with many puts itself into this queue, and the hub's task
+//! wakes a slice of it, then lets those run, then takes the next tail's slice. Events that come meanwhile join the pass: the
+//! slower it goes, the more of them leave in one write.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{tail::Tail, watcher::Watcher};
+
+/// Up to so many watchers are woken at once, where the event is appended: a fifth of a millisecond.
+const AT_ONCE_MAX: usize = 256;
+/// Watchers woken before others get a turn: about what a thread of the runtime runs before it looks for news again.
+const SLICE: usize = 64;
+
+/// The watchers of one tail, and how far the pass over them has come.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    list: Vec<Arc<Watcher>>,
+    /// Where the next slice begins.
+    turn: usize,
+    /// How many are still to be woken.
+    left: usize,
+    /// It stands in the queue.
+    queued: bool,
+}
+
+impl Crowd {
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Watcher>> {
+        self.list.iter()
+    }
+
+    /// Adds a watcher, which remembers its slot.
+    pub(super) fn join(&mut self, watcher: Arc<Watcher>) {
+        watcher.take_slot(self.list.len());
+        self.list.push(watcher);
+    }
+
+    /// Removes the watcher in `slot`; the last one takes its place.
+    pub(super) fn leave(&mut self, slot: usize) {
+        self.list.swap_remove(slot);
+        if let Some(moved) = self.list.get(slot) {
+            moved.take_slot(slot);
+            // The pass may have gone by this slot already.
+            if self.left > 0 {
+                moved.call();
+            }
+        }
+        if self.list.is_empty() {
+            self.list.shrink_to_fit();
+        }
+    }
+
+    /// Wakes them all, or begins to. True when it has to be put into the queue.
+    pub(super) fn wake(&mut self) -> bool {
+        if self.list.len() <= AT_ONCE_MAX {
+            self.list.iter().for_each(|watcher| watcher.call());
+            self.left = 0;
+            return false;
+        }
+        // Those who were woken already in this pass are woken again: there is more.
+        self.left = self.list.len();
+        !std::mem::replace(&mut self.queued, true)
+    }
+
+    /// Wakes the next slice. False when that was the last.
+    fn wake_slice(&mut self) -> bool {
+        let count = self.list.len();
+        let slice = self.left.min(SLICE).min(count);
+        for step in 0..slice {
+            self.list[(self.turn + step) % count].call();
+        }
+        self.turn = if count == 0 { 0 } else { (self.turn + slice) % count };
+        self.left = self.left.min(count) - slice;
+        self.queued = self.left > 0;
+        self.queued
+    }
+}
+
+/// Tails whose crowds are being woken, each at most once.
+#[derive(Debug, Default)]
+pub(super) struct Fan {
+    queue: Mutex<VecDeque<Arc<Tail>>>,
+    pushed: Notify,
+    /// Nobody runs it any more: the server goes away, and its last watchers are woken where something happens.
+    over: AtomicBool,
+}
+
+impl Fan {
+    /// Takes a tail whose crowd said that it has to be put here.
+    pub(super) fn push(&self, tail: Arc<Tail>) {
+        self.queue.lock().push_back(tail);
+        self.pushed.notify_one();
+        if self.over.load(Ordering::Acquire) {
+            self.finish();
+        }
+    }
+
+    /// Wakes everybody who is still to be woken.
+    fn finish(&self) {
+        loop {
+            let next = self.queue.lock().pop_front();
+            let Some(tail) = next else { return };
+            while tail.wake_slice() {}
+        }
+    }
+
+    /// Wakes slices in turn until `stop` fires.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        loop {
+            let next = self.queue.lock().pop_front();
+            let Some(tail) = next else {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {
+                        self.over.store(true, Ordering::Release);
+                        return self.finish();
+                    }
+                    () = self.pushed.notified() => continue, // Cancel-safe.
+                }
+            };
+            if tail.wake_slice() {
+                self.queue.lock().push_back(tail);
+            }
+            // Those who were woken run, and so does who waits for another generation.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Tail {
+    fn wake_slice(&self) -> bool {
+        self.crowd().wake_slice()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::{super::Wake, *};
+
+    fn crowd(count: usize) -> (Crowd, Vec<Arc<Wake>>) {
+        let mut crowd = Crowd::default();
+        let wakes: Vec<_> = (0..count).map(|_| Arc::<Wake>::default()).collect();
+        for wake in &wakes {
+            crowd.join(Arc::new(Watcher::new(Arc::clone(wake), None, 0)));
+        }
+        (crowd, wakes)
+    }
+
+    /// How many were woken since the last look.
+    fn woken(wakes: &[Arc<Wake>]) -> usize {
+        let context = Context::from_waker(Waker::noop());
+        wakes.iter().filter(|wake| wake.take(&context)).count()
+    }
+
+    #[test]
+    fn few_are_woken_at_once_and_many_in_slices() {
+        let (mut few, wakes) = crowd(AT_ONCE_MAX);
+        assert!(!few.wake());
+        assert_eq!(woken(&wakes), AT_ONCE_MAX);
+
+        let (mut many, wakes) = crowd(1_000);
+        assert!(many.wake());
+        assert_eq!(woken(&wakes), 0);
+        let mut slices = 0;
+        while many.wake_slice() {
+            slices += 1;
+            assert_eq!(woken(&wakes), SLICE);
+        }
+        assert_eq!((slices, woken(&wakes)), (1_000 / SLICE, 1_000 % SLICE));
+    }
+
+    #[test]
+    fn what_comes_during_a_pass_wakes_everybody_once_more_without_queueing_twice() {
+        let (mut many, wakes) = crowd(1_000);
+        assert!(many.wake());
+        many.wake_slice();
+        assert_eq!(woken(&wakes), SLICE);
+        assert!(!many.wake(), "it stands in the queue already");
+        while many.wake_slice() {}
+        assert_eq!(woken(&wakes), 1_000);
+        assert!(many.wake(), "after a pass it has to be put there again");
+    }
+
+    #[test]
+    fn nobody_is_passed_over_when_others_leave_during_a_pass() {
+        for leaving in [0, 10, SLICE, 300, 999] {
+            let (mut many, wakes) = crowd(1_000);
+            many.wake();
+            many.wake_slice();
+            for _ in 0..200 {
+                many.leave(leaving.min(many.len() - 1));
+            }
+            while many.wake_slice() {}
+            let stay: Vec<_> = many.iter().map(|watcher| Arc::clone(watcher.wake())).collect();
+            assert_eq!(stay.len(), 800);
+            let gone = wakes.iter().filter(|wake| !stay.iter().any(|one| Arc::ptr_eq(one, wake))).count();
+            assert_eq!((gone, woken(&stay)), (200, 800), "leaving at {leaving}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The words against bytes that are none.
+
+#[path = "../../../tests/fuzz/driver.rs"]
+mod driver;
+
+use rushes_protocol::fuzz;
+
+#[test]
+fn no_bytes_break_the_reader_of_frames() {
+    driver::run("frame", fuzz::frame);
+}
+
+#[test]
+fn no_bytes_break_the_reader_of_positions() {
+    driver::run("position", fuzz::position);
+}
+
+#[test]
+fn no_bytes_break_the_reader_of_live_messages() {
+    driver::run("live_message", fuzz::live_message);
+}
+
+#[test]
+fn no_bytes_break_the_reader_of_worker_messages() {
+    driver::run("worker_message", fuzz::worker_message);
+}
+
+#[test]
+fn no_bytes_break_the_reader_of_submissions() {
+    driver::run("submission", fuzz::submission);
+}

@@ -1,0 +1,370 @@
+//! Each fault against each transport: what a watcher saw in the end is what happened, each event once and in order.
+//!
+//! The watchers here know only the wire. Each keeps one position and gives it back to whatever transport comes next; one that
+//! hears nothing for too long falls to the long-poll, as clients do behind a proxy that buffers.
+
+use std::time::Duration;
+
+use access::Role;
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use protocol::Timestamp;
+use rushes_tests::{
+    PATIENCE, Server, Watcher,
+    between::{Between, Habit},
+    program::{FAR, SECRET, token_of},
+    reply::client,
+};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::timeout};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+/// Events of each generation: enough for several faults to fall between them.
+const EVENTS: u32 = 120;
+/// Between two of them.
+const PACE: Duration = Duration::from_millis(15);
+/// Nothing heard for so long is taken for a proxy that holds it back: twice what separates two events here, and then some.
+const MUTE: Duration = Duration::from_secs(2);
+
+/// A client that comes back from where it was.
+struct Client {
+    url: String,
+    id: String,
+    how: Watcher,
+    /// Falls to the long-poll when it hears nothing for so long.
+    watchdog: Option<Duration>,
+    token: String,
+    position: String,
+    seen: Vec<u64>,
+    /// How often it had to come back.
+    returns: u32,
+    refused: u32,
+    done: bool,
+}
+
+impl Client {
+    fn new(url: &str, id: &str, how: Watcher) -> Self {
+        Self {
+            url: url.to_owned(),
+            id: id.to_owned(),
+            how,
+            watchdog: None,
+            token: token_of(SECRET, "ada", Role::User, FAR),
+            position: "start".to_owned(),
+            seen: Vec::new(),
+            returns: 0,
+            refused: 0,
+            done: false,
+        }
+    }
+
+    /// Watches until the end, through whatever happens.
+    async fn watch(mut self) -> Result<Self> {
+        let whole = async {
+            while !self.done {
+                let round = match self.how {
+                    Watcher::Socket => Box::pin(self.socket()).await,
+                    Watcher::Stream => self.stream().await,
+                    Watcher::Poll => self.poll().await,
+                };
+                if let Err(error) = round {
+                    if error.to_string().contains("mute") {
+                        self.how = Watcher::Poll;
+                        self.watchdog = None;
+                    }
+                    self.returns += 1;
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                }
+            }
+        };
+        let ended = Box::pin(timeout(PATIENCE, whole)).await.is_ok();
+        ensure!(
+            ended,
+            "{:?}: no end; at {} after {} returns, saw {:?}",
+            self.how,
+            self.position,
+            self.returns,
+            self.seen
+        );
+        Ok(self)
+    }
+
+    async fn within<T>(&self, doing: impl Future<Output = T>) -> Result<T> {
+        timeout(self.watchdog.unwrap_or(PATIENCE), doing).await.context("mute")
+    }
+
+    fn take(&mut self, event: &Value, position: &str) {
+        if event["ephemeral"] != true {
+            self.seen.extend(event["sequence"].as_u64());
+            position.clone_into(&mut self.position);
+            self.done |= rushes_tests::watch::is_terminal(event);
+        }
+    }
+
+    /// A token that was refused is not shown again.
+    fn renew(&mut self) {
+        self.refused += 1;
+        self.token = token_of(SECRET, "ada", Role::User, FAR);
+    }
+
+    async fn socket(&mut self) -> Result<()> {
+        let address = format!("{}/v1/live", self.url.replacen("http", "ws", 1));
+        let (mut socket, _) = Box::pin(self.within(connect_async(address))).await??;
+        let say = [
+            json!({"type": "authenticate", "token": self.token}),
+            json!({"type": "subscribe", "generationId": self.id, "after": self.position}),
+        ];
+        for message in say {
+            socket.send(Message::text(message.to_string())).await?;
+        }
+        while !self.done {
+            let text = match self.within(socket.next()).await?.context("it broke")?? {
+                Message::Text(text) => text,
+                Message::Close(Some(close)) if u16::from(close.code) == 4003 => {
+                    self.renew();
+                    bail!("refused")
+                }
+                Message::Close(_) => bail!("closed"),
+                _ => continue,
+            };
+            let message: Value = serde_json::from_str(&text)?;
+            if message["type"] == "status_update" {
+                let position = message["position"].as_str().unwrap_or_default();
+                self.take(&message["data"], position);
+            }
+        }
+        Ok(())
+    }
+
+    async fn stream(&mut self) -> Result<()> {
+        let request = client()
+            .get(format!("{}/v1/generations/{}/events", self.url, self.id))
+            .bearer_auth(&self.token)
+            .header("accept", "text/event-stream")
+            .header("last-event-id", &self.position);
+        let mut answer = self.within(request.send()).await??;
+        if answer.status() == 401 {
+            self.renew();
+        }
+        ensure!(answer.status() == 200, "{}", answer.status());
+        let (mut text, mut at, mut name) = (String::new(), String::new(), String::new());
+        while let Some(chunk) = self.within(answer.chunk()).await?? {
+            text.push_str(std::str::from_utf8(&chunk).context("events are ASCII here")?);
+            while let Some(end) = text.find('\n') {
+                let line: String = text.drain(..=end).collect();
+                let line = line.trim_end();
+                if line.is_empty() {
+                    name.clear();
+                } else if let Some(id) = line.strip_prefix("id: ") {
+                    id.clone_into(&mut at);
+                } else if let Some(event) = line.strip_prefix("event: ") {
+                    event.clone_into(&mut name);
+                } else if let Some(data) = line.strip_prefix("data: ").filter(|_| name.is_empty()) {
+                    self.take(&serde_json::from_str(data)?, &at.clone());
+                } else if name == "expired" {
+                    self.renew();
+                    bail!("expired")
+                }
+            }
+            if self.done {
+                return Ok(());
+            }
+        }
+        bail!("the stream ended")
+    }
+
+    async fn poll(&mut self) -> Result<()> {
+        let request = client()
+            .get(format!("{}/v1/generations/{}/events?after={}", self.url, self.id, self.position))
+            .bearer_auth(&self.token)
+            .header("prefer", "wait=25");
+        let answer = self.within(request.send()).await??;
+        if answer.status() == 401 {
+            self.renew();
+        }
+        let page: Value = serde_json::from_str(&answer.error_for_status()?.text().await?)?;
+        let position = page["position"].as_str().context("a position")?;
+        for event in page["events"].as_array().context("events")? {
+            self.take(event, position);
+        }
+        position.clone_into(&mut self.position);
+        Ok(())
+    }
+}
+
+/// Reports progress and the end, again and again where the server is away.
+async fn produce(url: &str, id: &str, pace: Duration, padding: usize) -> Result<()> {
+    let path = format!("{url}/v1/generations/{id}/events");
+    let bearer = token_of(SECRET, "ada", Role::User, FAR);
+    let padding = "x".repeat(padding);
+    for n in 1..EVENTS {
+        let progress = f64::from(n) * 100.0 / f64::from(EVENTS);
+        let event = match n + 1 {
+            EVENTS => json!([{"eventId": "end", "status": "complete"}]),
+            _ => json!([{"eventId": format!("p{n}"), "status": "generating_frames", "progress": progress,
+                "metadata": {"padding": padding}}]),
+        };
+        let taken = timeout(PATIENCE, async {
+            loop {
+                let answer = client().post(&path).bearer_auth(&bearer).json(&event).send().await;
+                if answer.is_ok_and(|answer| answer.status() == 200) {
+                    return;
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        taken.await.with_context(|| format!("event {n} is not taken"))?;
+        tokio::time::sleep(pace).await;
+    }
+    Ok(())
+}
+
+/// A server, a generation, and a watcher on each transport behind a proxy with a habit.
+struct Scene {
+    server: Server,
+    between: Between,
+    id: String,
+    watchers: JoinSet<Result<Client>>,
+    producer: JoinSet<Result<()>>,
+}
+
+impl Scene {
+    async fn set(habit: Habit, pace: Duration, padding: usize, change: impl Fn(&mut Client)) -> Result<Self> {
+        let server = Server::start()?;
+        let between = Between::before(server.address(), habit).await?;
+        let id = server.submit_this("ada", &json!({"pipeline": "external"})).await?;
+        let mut watchers = JoinSet::new();
+        for how in Watcher::ALL {
+            let mut client = Client::new(&between.url, &id, how);
+            change(&mut client);
+            watchers.spawn(client.watch());
+        }
+        let mut producer = JoinSet::new();
+        let (url, name) = (server.url.clone(), id.clone());
+        producer.spawn(async move { produce(&url, &name, pace, padding).await });
+        Ok(Self { server, between, id, watchers, producer })
+    }
+
+    /// So many events are durable.
+    async fn until(&self, sequence: u64) -> Result<()> {
+        let reached = async {
+            loop {
+                let path = format!("/v1/generations/{}", self.id);
+                let (_, generation) = self.server.request("GET", &path, "ada", None).await?;
+                let (_, head) =
+                    generation["position"].as_str().and_then(|at| at.split_once(':')).context("a position")?;
+                if head.parse::<u64>()? >= sequence {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(PACE / 3).await;
+            }
+        };
+        timeout(PATIENCE, reached).await.with_context(|| format!("event {sequence} does not come"))?
+    }
+
+    /// Lost, duplicated and reordered: none. Answers the clients for further questions.
+    async fn judge(mut self) -> Result<Vec<Client>> {
+        while let Some(produced) = self.producer.join_next().await {
+            produced??;
+        }
+        let expected: Vec<u64> = (1..=u64::from(EVENTS)).collect();
+        let mut clients = Vec::new();
+        while let Some(client) = self.watchers.join_next().await {
+            let client = client??;
+            let lost = expected.iter().filter(|one| !client.seen.contains(one)).count();
+            let duplicates = client.seen.len() + lost - expected.len();
+            let reordered = client.seen.windows(2).filter(|two| two[0] > two[1]).count();
+            println!(
+                "{:?}: lost {lost}, duplicates {duplicates}, reordered {reordered}, {} returns",
+                client.how, client.returns
+            );
+            assert_eq!(client.seen, expected, "{:?} after {} returns", client.how, client.returns);
+            clients.push(client);
+        }
+        assert_eq!(clients.len(), Watcher::ALL.len());
+        Ok(clients)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_started_again() -> Result<()> {
+    let mut scene = Scene::set(Habit::None, PACE, 0, |_| {}).await?;
+    for sequence in [20, 50, 80] {
+        scene.until(sequence).await?;
+        scene.server.kill();
+        scene.server.start_again()?;
+    }
+    for client in scene.judge().await? {
+        assert!(client.returns >= 1, "{:?} noticed nothing", client.how);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut() -> Result<()> {
+    let scene = Scene::set(Habit::None, PACE, 0, |_| {}).await?;
+    for sequence in (10..EVENTS.into()).step_by(10) {
+        scene.until(sequence).await?;
+        scene.between.cut();
+    }
+    for client in scene.judge().await? {
+        assert!(client.returns >= 3 || client.how == Watcher::Poll, "{:?} noticed nothing", client.how);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_buffers_is_noticed_and_left_for_the_long_poll() -> Result<()> {
+    let scene = Scene::set(Habit::Buffers, PACE, 0, |client| client.watchdog = Some(MUTE)).await?;
+    for client in scene.judge().await? {
+        assert_eq!(client.how, Watcher::Poll, "it heard something it cannot have heard");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_cuts_whatever_is_too_old() -> Result<()> {
+    let scene = Scene::set(Habit::CutsAt(Duration::from_millis(300)), PACE, 0, |_| {}).await?;
+    for client in scene.judge().await? {
+        assert!(client.returns >= 3 || client.how == Watcher::Poll, "{:?} was never cut", client.how);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sleeps_and_reads_nothing_meanwhile() -> Result<()> {
+    // More than the kernel holds for a reader that stands still, while others go on.
+    let scene = Scene::set(Habit::None, Duration::ZERO, 7_000, |_| {}).await?;
+    scene.until(10).await?;
+    scene.between.sleep();
+    scene.until(EVENTS.into()).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // A stream may have been written to its end; a socket stays.
+    assert!(scene.server.metric("rushes_connections").await? >= 1.0, "a sleeper is not dropped");
+    assert!(scene.server.metric("rushes_watchers_stalled_total").await? < 1.0);
+    scene.between.wake();
+    for client in scene.judge().await? {
+        assert_eq!(client.returns, 0, "{:?} had to come back", client.how);
+    }
+    Ok(())
+}
+
+/// Waits out the grace a socket has after its token: half a minute, beside the other tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_under_way() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(30);
+    let pace = (GRACE + Duration::from_secs(5)) / EVENTS;
+    let expires = now()?.plus(1_500);
+    let scene =
+        Scene::set(Habit::None, pace, 0, |client| client.token = token_of(SECRET, "ada", Role::User, expires)).await?;
+    for client in scene.judge().await? {
+        assert_eq!(client.refused, 1, "{:?}", client.how);
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a token expires by the wall clock of the server, which is this one")]
+fn now() -> Result<Timestamp> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Timestamp(u64::try_from(since.as_millis())?))
+}
