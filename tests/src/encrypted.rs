@@ -74,6 +74,11 @@ pub struct Encrypted {
 impl Encrypted {
     /// Takes TLS connections and passes what comes out of them to `server`.
     pub async fn before(server: &Server) -> Result<Self> {
+        Self::before_address(server.url.strip_prefix("http://").context("an address")?).await
+    }
+
+    /// The same before anything that listens on `address`.
+    pub async fn before_address(address: &str) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let folder = TempDir::new()?;
         let authority = folder.path().join("authority.pem");
@@ -86,7 +91,7 @@ impl Encrypted {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("https://localhost:{}", listener.local_addr()?.port());
-        let target = server.url.strip_prefix("http://").context("an address")?.to_owned();
+        let target = address.to_owned();
         let mut running = JoinSet::new();
         running.spawn(async move {
             let mut connections = JoinSet::new();

@@ -7,7 +7,7 @@ use std::{
 
 use access::{Role, webhook::SigningKey};
 use anyhow::{Context, Result, ensure};
-use rushes_tests::{PATIENCE, Server, clients, program::token};
+use rushes_tests::{PATIENCE, Server, clients, encrypted::Encrypted, program::token};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -138,5 +138,45 @@ async fn every_event_arrives_signed_and_in_order_while_the_server_is_killed() ->
     };
     let list = timeout(PATIENCE, look).await.context("something is still due")??;
     assert_eq!(list["webhooks"][0]["deadLetters"], 0, "{list}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_behind_tls_is_called_when_its_certificate_is_vouched_for() -> Result<()> {
+    let mut receiver = Receiver::start().await?;
+    let front = Encrypted::before_address(&format!("127.0.0.1:{}", receiver.port)).await?;
+    let stranger = Encrypted::before_address(&format!("127.0.0.1:{}", receiver.port)).await?;
+    let folder = TempDir::new()?;
+    let file = folder.path().join("rushes.toml");
+    let hook = |name: &str, url: &str| {
+        format!(
+            "[[webhook]]\nname = \"{name}\"\nurl = \"{url}/hook\"\nsecret = [\"{SHARED}\", \"{PRIVATE}\"]\nretries = [\"20ms\"]\n"
+        )
+    };
+    let networks = "[webhooks]\nallow = [\"127.0.0.1\", \"::1\"]\n";
+    std::fs::write(&file, [networks.to_owned(), hook("shop", &front.url), hook("stranger", &stranger.url)].concat())?;
+    let authority = front.authority.to_str().context("a path")?;
+    let config = file.to_str().context("a path")?;
+    let server = Server::start_with(&[("RUSHES_CONFIG", config), ("SSL_CERT_FILE", authority)])?;
+    let id = submit_and_cancel(&server).await?;
+    let heard = receiver.next().await?;
+    assert_eq!((&heard["generation"], &heard["type"]), (&json!(id), &json!("cancelled")), "{heard}");
+    assert!(heard["problem"].is_null() && heard["signedTwice"] == true, "{heard}");
+
+    let operator = token("op", Role::Operator);
+    let buried = async {
+        loop {
+            let path = "/v1/webhooks/stranger/dead-letters";
+            let (status, page) = server.request_as("GET", path, &operator, None).await?;
+            ensure!(status == 200, "{status} {page}");
+            if let Some(letter) = page["deadLetters"].get(0) {
+                return anyhow::Ok(letter.clone());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let letter = timeout(PATIENCE, buried).await.context("whom nobody vouches for was called")??;
+    let why = letter["error"].as_str().context("a reason")?;
+    assert!(why.to_lowercase().contains("certificate"), "it does not say why: {letter}");
     Ok(())
 }

@@ -14,7 +14,7 @@ import type { Session } from "./session/session.ts";
 import { EmptyStage } from "./stage/empty-stage.tsx";
 import { Stage } from "./stage/stage.tsx";
 import { NOTHING_SHOWN } from "./stage/use-player.ts";
-import { useWatched } from "./stage/watched.ts";
+import { useIsDeleted, useWatched } from "./stage/watched.ts";
 import { goTo } from "./studio/address.ts";
 import { percent, words } from "./studio/format.ts";
 import { badgeOf, noticeOf } from "./studio/situation.ts";
@@ -33,13 +33,14 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
     const [player, setPlayer] = useState<PlayerSnapshot>(NOTHING_SHOWN);
     const [isDrawerOpen, setIsDrawerOpen] = useDrawer();
     const shown = useValueOf(watched?.store ?? null)?.event ?? watched?.generation?.status ?? null;
-    const isOpenRunning = shown !== null && !isTerminal(shown.state);
+    const isDeleted = useIsDeleted(watched);
+    const isOpenRunning = shown !== null && !isDeleted && !isTerminal(shown.state);
     const { circumstances, cut, use } = useSituation(client, library, isOpenRunning);
     const refused = circumstances.connection.error?.code === "unauthorized";
     useEffect(() => {
         if (refused && person === null) actions.askForToken("The server takes this token no more: it has expired, or was signed by somebody else.");
     }, [refused, person, actions]);
-    useTitle(shown);
+    useTitle(shown, isDeleted);
     const onAccepted = useCallback(
         (generation: Generation) => {
             library.accept(generation);
@@ -71,7 +72,7 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
                 <div className="middle" id="stage">
                     <NoticeBar notice={noticeOf(circumstances)} onAction={onAction} />
                     <ErrorBoundary key={open} part="The player">
-                        {watched === null ? <EmptyStage /> : <Stage watched={watched} onAccepted={onAccepted} onPlayer={setPlayer} />}
+                        {watched === null ? <EmptyStage /> : <Stage watched={watched} isDeleted={isDeleted} onAccepted={onAccepted} onPlayer={setPlayer} />}
                     </ErrorBoundary>
                     <ErrorBoundary part="The list">
                         <Tiles open={open} onOpened={showStage} />
@@ -79,7 +80,7 @@ function Studio({ session, actions }: { readonly session: Session; readonly acti
                 </div>
                 {isDrawerOpen && (
                     <ErrorBoundary part="The drawer">
-                        <Drawer watched={watched} player={player} onCut={cut} onUse={use} onClose={() => setIsDrawerOpen(false)} />
+                        <Drawer watched={watched} isDeleted={isDeleted} player={player} onCut={cut} onUse={use} onClose={() => setIsDrawerOpen(false)} />
                     </ErrorBoundary>
                 )}
             </main>
@@ -99,8 +100,8 @@ function skipToPrompt(event: { preventDefault(): void }) {
 }
 
 /** A tab in the background says how far the film is. */
-function useTitle(shown: GenerationEvent | null) {
-    const said = shown === null ? "" : isTerminal(shown.state) ? `${words(shown.state)} · ` : `${percent(shown.progress)} · `;
+function useTitle(shown: GenerationEvent | null, isDeleted: boolean) {
+    const said = isDeleted ? "Deleted · " : shown === null ? "" : isTerminal(shown.state) ? `${words(shown.state)} · ` : `${percent(shown.progress)} · `;
     useEffect(() => {
         document.title = `${said}Rushes`;
     }, [said]);

@@ -109,26 +109,27 @@ it("a wall of live tiles", async () => {
     await page.evaluate(beginWall, { url: program.url, token, ids, visible: TILES });
     await page.waitForFunction((tiles) => (window as unknown as Wall).wall.players.slice(0, tiles).every((player) => player.getSnapshot().drawn > 2), TILES);
     const session = await page.context().newCDPSession(page);
-    const memory: { heap: number; resident: number }[] = [];
-    const look = async () => {
+    const look = async (when: string) => {
         await session.send("HeapProfiler.collectGarbage");
         const heap = await session.send("Runtime.getHeapUsage");
-        memory.push({ heap: heap.usedSize / 1e6, resident: residentOfRenderers() });
+        const { open } = await page.evaluate(reading);
+        say(`${when}: JS heap after collection ${(heap.usedSize / 1e6).toFixed(1)} MB, renderers resident ${residentOfRenderers().toFixed(0)} MB, bitmaps open ${open}`);
     };
-    await look();
+    await look("memory of the wall at the start");
     const before = await page.evaluate(reading);
-    for (let waited = 0; waited < WALL_SECONDS; waited += 10) {
-        await pause(Math.min(10, WALL_SECONDS - waited) * 1_000);
-        await look();
+    for (const half of [1, 2]) {
+        await pause(WALL_SECONDS * 500);
+        await look(`after ${(half * WALL_SECONDS) / 2} s`);
     }
     const after = await page.evaluate(reading);
     const seconds = (after.at - before.at) / 1_000;
     const drawn = after.drawn.map((count, at) => (count - (before.drawn[at] as number)) / seconds);
     const intervals = after.intervals.slice(before.intervals.length);
     say(`${TILES} live tiles of 240 px at 5 fps, ${seconds.toFixed(0)} s: ${(intervals.length / seconds).toFixed(1)} paints/s, ${quantile(intervals, 0.95).toFixed(1)} ms between two at p95`);
-    say(`pictures drawn per tile: median ${quantile(drawn.slice(0, TILES), 0.5).toFixed(1)}/s, least ${Math.min(...drawn.slice(0, TILES)).toFixed(1)}/s; of ${HIDDEN_TILES} tiles off the screen together ${drawn.slice(TILES).reduce((sum, one) => sum + one, 0)}`);
-    const [first, last] = [memory[0], memory.at(-1)] as [(typeof memory)[0], (typeof memory)[0]];
-    say(`bitmaps open in the end: ${after.open}; JS heap after collection ${first.heap.toFixed(1)} MB, then ${last.heap.toFixed(1)} MB; renderers resident ${first.resident.toFixed(0)} MB, then ${last.resident.toFixed(0)} MB, at most ${Math.max(...memory.map(({ resident }) => resident)).toFixed(0)} MB`);
+    say(`pictures drawn per tile: median ${quantile(drawn.slice(0, TILES), 0.5).toFixed(1)}/s, least ${Math.min(...drawn.slice(0, TILES)).toFixed(1)}/s`);
+    const came = (of: readonly string[]) => of.reduce((sum, id) => sum + (after.cameOf[id] ?? 0) - (before.cameOf[id] ?? 0), 0);
+    const [seen, hidden] = [ids.slice(0, TILES), ids.slice(TILES)];
+    say(`pictures that came for the ${TILES} tiles on the screen ${came(seen)}, decoded ${after.decoded - before.decoded}; for the ${HIDDEN_TILES} off the screen came ${came(hidden)}, drawn ${drawn.slice(TILES).reduce((sum, one) => sum + one, 0)}`);
     expect(intervals.length).toBeGreaterThan(0);
 }, (WALL_SECONDS + 120) * 1_000);
 
@@ -161,10 +162,10 @@ async function beginWall({ url, token, ids, visible }: { url: string; token: str
 }
 
 /** Runs in the page. */
-function reading(): { at: number; drawn: number[]; intervals: number[]; open: number } {
+function reading(): { at: number; drawn: number[]; intervals: number[]; open: number; decoded: number; cameOf: Record<string, number> } {
     const { players, intervals } = (window as unknown as Wall).wall;
-    const { decoded, closed } = window.recorded;
-    return { at: performance.now(), drawn: players.map((player) => player.getSnapshot().drawn), intervals, open: decoded - closed };
+    const { decoded, closed, cameOf } = window.recorded;
+    return { decoded, cameOf, at: performance.now(), drawn: players.map((player) => player.getSnapshot().drawn), intervals, open: decoded - closed };
 }
 
 it("how soon the page can be used", async () => {

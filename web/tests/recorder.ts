@@ -27,6 +27,8 @@ export interface Recorded {
     readonly said: { readonly type: string; readonly [key: string]: unknown }[];
     readonly heard: { readonly type: string; readonly generationId?: string; readonly data?: { readonly sequence: number; readonly status: string; readonly ephemeral?: boolean } }[];
     readonly came: Came[];
+    /** How many pictures came, by generation. */
+    readonly cameOf: Record<string, number>;
     readonly drawn: Drawn[];
     /** Texts of the state, as they stood on the screen. */
     readonly states: string[];
@@ -44,7 +46,7 @@ declare global {
 }
 
 export function record(): void {
-    const recorded: Recorded = { said: [], heard: [], came: [], drawn: [], states: [], decoded: 0, closed: 0, byWorker: 0, violations: [] };
+    const recorded: Recorded = { said: [], heard: [], came: [], cameOf: {}, drawn: [], states: [], decoded: 0, closed: 0, byWorker: 0, violations: [] };
     window.recorded = recorded;
     document.addEventListener("securitypolicyviolation", (event) => recorded.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
 
@@ -64,6 +66,8 @@ export function record(): void {
     };
     function read(data: ArrayBuffer): Came {
         const view = new DataView(data);
+        const id = String.fromCharCode(...new Uint8Array(data, 37, view.getUint8(36)));
+        recorded.cameOf[id] = (recorded.cameOf[id] ?? 0) + 1;
         const bytes = data.byteLength - view.getUint16(4, true);
         const [index, total, revision] = [12, 16, 20].map((at) => view.getUint32(at, true)) as [number, number, number];
         return { index, total, revision, pts: Number(view.getBigUint64(24, true)), bytes, at: performance.now() };

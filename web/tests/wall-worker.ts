@@ -10,7 +10,7 @@ interface Socket {
     send(data: string | Buffer): void;
     close(): void;
 }
-type Maker = new (url: string, options: { headers: Record<string, string> }) => Socket;
+export type Maker = new (url: string, options: { headers: Record<string, string> }) => Socket;
 const { WebSocket } = createRequire(join(import.meta.dirname, "../../sdk/typescript/package.json"))("ws") as { WebSocket: Maker };
 
 const HEADER_BYTES = 37;

@@ -3,9 +3,14 @@
 //!
 //! Failures in a row open it. While it is open nothing starts, so nothing burns a try. After a while one run may, as a
 //! probe: its success closes the breaker, its failure opens it again. An operator can hold it open or closed.
+//!
+//! Failures of one owner alone may say more of what they ask for than of the backend, so they open it for that owner
+//! alone. The runs of others go on and decide: a success shows that the backend works, a failure that it does not.
 
-use protocol::{GenerationId, Timestamp, worker::FailureKind};
+use protocol::{GenerationId, TenantId, Timestamp, UserId, worker::FailureKind};
 use serde::{Deserialize, Serialize};
+
+use crate::state::State;
 
 /// What an operator decided, over whatever happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +55,34 @@ pub enum Standing {
     },
 }
 
+/// Whose failures they were, all in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Blame {
+    /// There were none.
+    #[default]
+    Nobody,
+    /// One owner's.
+    One(TenantId, UserId),
+    /// Of two owners or more.
+    Several,
+}
+
+/// Whom it keeps from starting now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody.
+    Nobody,
+    /// The one owner whose failures opened it.
+    OneOwner,
+    /// Everybody.
+    All,
+}
+
 /// One breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breaker {
     failures: u32,
+    blame: Blame,
     standing: Standing,
     forced: Option<Forced>,
 }
@@ -89,24 +118,45 @@ impl Breaker {
         *self == Self::default()
     }
 
-    /// May a run of `generation` that needs it start?
+    /// The owner it is open for, when all failures in a row were of one; `None` when it concerns everybody, or nobody.
     #[must_use]
-    pub fn lets(&self, generation: &GenerationId, now: Timestamp) -> bool {
-        match (&self.forced, &self.standing) {
-            (Some(Forced::Open), _) => false,
-            (Some(Forced::Closed), _) | (None, Standing::Closed) => true,
-            (None, Standing::Open { until }) => now >= *until,
-            (None, Standing::Probing { generation: probe }) => probe == generation,
+    pub fn only_owner(&self) -> Option<(&TenantId, &UserId)> {
+        match &self.blame {
+            Blame::One(tenant, owner) if self.standing != Standing::Closed => Some((tenant, owner)),
+            _ => None,
         }
     }
 
-    /// Would it let anybody start who is not on the way?
+    /// May the run of `state`, which needs it, start?
     #[must_use]
-    pub fn is_passable(&self, now: Timestamp) -> bool {
+    pub fn lets(&self, state: &State, now: Timestamp) -> bool {
         match (&self.forced, &self.standing) {
-            (Some(Forced::Open), _) | (None, Standing::Probing { .. }) => false,
+            (Some(Forced::Open), _) => false,
             (Some(Forced::Closed), _) | (None, Standing::Closed) => true,
+            (None, _) if !self.concerns(state) => true,
             (None, Standing::Open { until }) => now >= *until,
+            (None, Standing::Probing { generation: probe }) => *probe == state.generation,
+        }
+    }
+
+    /// Whom it keeps from starting who is not on the way.
+    #[must_use]
+    pub fn reach(&self, now: Timestamp) -> Reach {
+        let closed_to = if matches!(self.blame, Blame::One(..)) { Reach::OneOwner } else { Reach::All };
+        match (&self.forced, &self.standing) {
+            (Some(Forced::Open), _) => Reach::All,
+            (Some(Forced::Closed), _) | (None, Standing::Closed) => Reach::Nobody,
+            (None, Standing::Probing { .. }) => closed_to,
+            (None, Standing::Open { until }) if now < *until => closed_to,
+            (None, Standing::Open { .. }) => Reach::Nobody,
+        }
+    }
+
+    /// Is the run of `state` one of those it may keep from starting?
+    fn concerns(&self, state: &State) -> bool {
+        match &self.blame {
+            Blame::One(tenant, owner) => (tenant, owner) == (&state.tenant, &state.owner),
+            Blame::Nobody | Blame::Several => true,
         }
     }
 
@@ -116,9 +166,9 @@ impl Breaker {
     }
 
     /// A run that needs it is about to start: the first after an opening is the probe.
-    pub fn taken(&mut self, generation: &GenerationId, now: Timestamp) {
-        if matches!(self.standing, Standing::Open { until } if now >= until) {
-            self.standing = Standing::Probing { generation: generation.clone() };
+    pub fn taken(&mut self, state: &State, now: Timestamp) {
+        if self.concerns(state) && matches!(self.standing, Standing::Open { until } if now >= until) {
+            self.standing = Standing::Probing { generation: state.generation.clone() };
         }
     }
 
@@ -129,101 +179,190 @@ impl Breaker {
         }
     }
 
-    /// The stage ended well. While it is open only the probe's word counts: what began before the trouble ends late.
-    pub fn succeeded(&mut self, generation: &GenerationId) {
-        match &self.standing {
-            Standing::Open { .. } => {}
-            Standing::Probing { generation: probe } if probe != generation => {}
-            _ => {
-                self.failures = 0;
-                self.standing = Standing::Closed;
-            }
+    /// The stage ended well. While it is open only the probe's word counts: what began before the trouble ends late. Open
+    /// for one owner, it closes with anybody else's success: then it was not the backend.
+    pub fn succeeded(&mut self, state: &State) {
+        let is_meant = match &self.standing {
+            Standing::Closed => true,
+            Standing::Open { .. } => !self.concerns(state),
+            Standing::Probing { generation } => *generation == state.generation || !self.concerns(state),
+        };
+        if is_meant {
+            *self = Self { forced: self.forced, ..Self::default() };
         }
     }
 
     /// The stage failed in a way that [`counts`].
-    pub fn failed(&mut self, generation: &GenerationId, threshold: Threshold, now: Timestamp) {
+    pub fn failed(&mut self, state: &State, threshold: Threshold, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         let until = now.plus(threshold.open_ms);
+        let widens = self.blame_also(state);
         match &self.standing {
             Standing::Closed if threshold.failures.is_some_and(|most| self.failures >= most) => {
                 self.standing = Standing::Open { until };
             }
-            Standing::Probing { generation: probe } if probe == generation => self.standing = Standing::Open { until },
+            Standing::Probing { generation: probe } if *probe == state.generation => {
+                self.standing = Standing::Open { until };
+            }
+            // It was open for one owner: now it is for all, and nobody is its probe.
+            Standing::Open { .. } | Standing::Probing { .. } if widens => self.standing = Standing::Open { until },
             _ => {}
         }
+    }
+
+    /// Answers whether failures of one owner became failures of several.
+    fn blame_also(&mut self, state: &State) -> bool {
+        let concerned = self.concerns(state);
+        match &self.blame {
+            Blame::Nobody => self.blame = Blame::One(state.tenant.clone(), state.owner.clone()),
+            Blame::One(..) if !concerned => {
+                self.blame = Blame::Several;
+                return true;
+            }
+            Blame::One(..) | Blame::Several => {}
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use protocol::{Pipeline, Stage, StageName};
+
     use super::*;
+    use crate::{Action, Command, Context, Request, Submit, decide, evolve};
 
     const NOW: Timestamp = Timestamp(1_000);
 
-    fn generation(name: &str) -> GenerationId {
-        GenerationId::new(name).unwrap()
+    /// A run of `owner`.
+    fn of(owner: &str, generation: &str) -> State {
+        let submit = Submit {
+            generation: GenerationId::new(generation).unwrap(),
+            owner: UserId::new(owner).unwrap(),
+            tenant: TenantId::fallback(),
+            causal: protocol::CausalId::new("cause").unwrap(),
+            request: Request::of(Arc::new(Pipeline::new(
+                protocol::PipelineName::new("bench").unwrap(),
+                vec![Stage::new(StageName::new("draw").unwrap())],
+            ))),
+        };
+        let command = Command { id: protocol::CommandId::new("c").unwrap(), action: Action::Submit(Box::new(submit)) };
+        evolve(None, &decide(None, &Context::default(), &command, NOW).unwrap()[0])
     }
 
-    fn opened() -> Breaker {
-        let mut breaker = Breaker::default();
-        for _ in 0..5 {
-            assert!(breaker.lets(&generation("a"), NOW));
-            breaker.failed(&generation("a"), Threshold::default(), NOW);
+    fn ada(generation: &str) -> State {
+        of("ada", generation)
+    }
+
+    fn failed_by(breaker: &mut Breaker, owner: &str, times: usize) {
+        for _ in 0..times {
+            breaker.failed(&of(owner, "a"), Threshold::default(), NOW);
         }
+    }
+
+    fn opened_by(owners: [&str; 2]) -> Breaker {
+        let mut breaker = Breaker::default();
+        failed_by(&mut breaker, owners[0], 4);
+        assert!(breaker.lets(&of(owners[1], "b"), NOW));
+        failed_by(&mut breaker, owners[1], 1);
         breaker
     }
 
     #[test]
     fn five_failures_in_a_row_open_it_for_thirty_seconds() {
-        let breaker = opened();
-        assert!(!breaker.is_passable(NOW) && !breaker.is_passable(NOW.plus(29_999)));
-        assert!(breaker.is_passable(NOW.plus(30_000)));
+        let breaker = opened_by(["ada", "bob"]);
+        assert_eq!((breaker.reach(NOW), breaker.reach(NOW.plus(29_999))), (Reach::All, Reach::All));
+        assert!(!breaker.lets(&of("eve", "c"), NOW));
+        assert_eq!(breaker.reach(NOW.plus(30_000)), Reach::Nobody);
+    }
+
+    #[test]
+    fn failures_of_one_owner_alone_open_it_for_that_owner_alone() {
+        let breaker = opened_by(["ada", "ada"]);
+        assert_eq!(breaker.reach(NOW), Reach::OneOwner);
+        assert!(!breaker.lets(&ada("b"), NOW) && breaker.lets(&of("bob", "b"), NOW));
+        assert_eq!(breaker.only_owner().map(|(_, owner)| owner.as_str()), Some("ada"));
+        let other_tenant = State { tenant: TenantId::new("acme").unwrap(), ..ada("b") };
+        assert!(breaker.lets(&other_tenant, NOW), "ada of another tenant is somebody else");
+    }
+
+    #[test]
+    fn open_for_one_owner_it_closes_with_the_success_of_another() {
+        let mut breaker = opened_by(["ada", "ada"]);
+        breaker.succeeded(&ada("from_before"));
+        assert_eq!(breaker.reach(NOW), Reach::OneOwner);
+        breaker.succeeded(&of("bob", "b"));
+        assert!(breaker.is_at_rest());
+    }
+
+    #[test]
+    fn open_for_one_owner_it_opens_for_all_with_the_failure_of_another() {
+        for probing in [false, true] {
+            let (mut breaker, later) = (opened_by(["ada", "ada"]), NOW.plus(30_000));
+            if probing {
+                breaker.taken(&of("bob", "b"), later);
+                assert!(breaker.lets(&ada("probe"), later), "who may start anyhow is no probe");
+                breaker.taken(&ada("probe"), later);
+            }
+            breaker.failed(&of("bob", "b"), Threshold::default(), later);
+            assert_eq!(breaker.reach(later.plus(29_999)), Reach::All);
+            assert!(!breaker.lets(&ada("probe"), later) && !breaker.lets(&of("eve", "c"), later));
+            assert_eq!(breaker.reach(later.plus(30_000)), Reach::Nobody);
+        }
     }
 
     #[test]
     fn a_success_between_failures_counts_from_the_start() {
         let mut breaker = Breaker::default();
         for n in 0..20 {
-            breaker.failed(&generation("a"), Threshold::default(), NOW);
+            breaker.failed(&ada("a"), Threshold::default(), NOW);
             if n % 4 == 3 {
-                breaker.succeeded(&generation("a"));
+                breaker.succeeded(&ada("a"));
             }
         }
-        assert!(breaker.is_passable(NOW) && breaker.is_at_rest());
+        assert!(breaker.is_at_rest());
     }
 
     #[test]
     fn one_probe_starts_and_its_success_closes_it() {
-        let (mut breaker, later) = (opened(), NOW.plus(30_000));
-        breaker.taken(&generation("probe"), later);
-        assert!(breaker.lets(&generation("probe"), later) && !breaker.lets(&generation("b"), later));
-        breaker.succeeded(&generation("from_before"));
-        assert!(!breaker.is_passable(later), "only the probe's word counts");
-        breaker.succeeded(&generation("probe"));
+        let (mut breaker, later) = (opened_by(["ada", "bob"]), NOW.plus(30_000));
+        breaker.taken(&ada("probe"), later);
+        assert!(breaker.lets(&ada("probe"), later) && !breaker.lets(&ada("b"), later));
+        breaker.succeeded(&of("bob", "from_before"));
+        assert_eq!(breaker.reach(later), Reach::All, "only the probe's word counts");
+        breaker.succeeded(&ada("probe"));
         assert!(breaker.is_at_rest());
     }
 
     #[test]
     fn a_probe_that_fails_opens_it_again_and_one_that_says_nothing_makes_room_for_another() {
-        let (mut breaker, later) = (opened(), NOW.plus(30_000));
-        breaker.taken(&generation("probe"), later);
-        breaker.left(&generation("b"), later);
-        assert!(!breaker.is_passable(later));
-        breaker.left(&generation("probe"), later);
-        assert!(breaker.is_passable(later));
-        breaker.taken(&generation("second"), later);
-        breaker.failed(&generation("second"), Threshold::default(), later);
-        assert!(!breaker.is_passable(later.plus(29_999)) && breaker.is_passable(later.plus(30_000)));
+        for owners in [["ada", "bob"], ["ada", "ada"]] {
+            let (mut breaker, later) = (opened_by(owners), NOW.plus(30_000));
+            breaker.taken(&ada("probe"), later);
+            breaker.left(&ada("b").generation, later);
+            assert_ne!(breaker.reach(later), Reach::Nobody);
+            breaker.left(&ada("probe").generation, later);
+            assert_eq!(breaker.reach(later), Reach::Nobody);
+            breaker.taken(&ada("second"), later);
+            breaker.failed(&ada("second"), Threshold::default(), later);
+            assert!(
+                !breaker.lets(&ada("third"), later.plus(29_999)) && breaker.lets(&ada("third"), later.plus(30_000))
+            );
+        }
     }
 
     #[test]
     fn an_operator_has_the_last_word() {
-        let mut breaker = opened();
+        let mut breaker = opened_by(["ada", "bob"]);
         breaker.force(Some(Forced::Closed));
-        assert!(breaker.is_passable(NOW));
+        assert_eq!(breaker.reach(NOW), Reach::Nobody);
+        failed_by(&mut breaker, "ada", 9);
+        breaker.succeeded(&ada("a"));
+        assert_eq!(breaker.forced(), Some(Forced::Closed), "what happens does not take his word back");
         breaker.force(Some(Forced::Open));
-        assert!(!breaker.is_passable(NOW.plus(1_000_000)));
+        assert_eq!(breaker.reach(NOW.plus(1_000_000)), Reach::All);
         breaker.force(None);
         assert!(breaker.is_at_rest());
     }
@@ -232,8 +371,8 @@ mod tests {
     fn a_threshold_of_none_never_opens_it() {
         let mut breaker = Breaker::default();
         for _ in 0..100 {
-            breaker.failed(&generation("a"), Threshold { failures: None, open_ms: 1 }, NOW);
+            breaker.failed(&ada("a"), Threshold { failures: None, open_ms: 1 }, NOW);
         }
-        assert!(breaker.is_passable(NOW));
+        assert_eq!(breaker.reach(NOW), Reach::Nobody);
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use protocol::{
-    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, TraceParent,
-    UserId, WorkerId,
+    CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, Timestamp,
+    TraceParent, UserId, WorkerId,
     http::{Priority, Report},
     worker::{Artifact, FailureKind},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::holds::Holds;
@@ -59,9 +60,14 @@ pub struct Submit {
     pub tenant: TenantId,
     /// Constant across everything it causes.
     pub causal: CausalId,
-    /// Of the request, where it sent one.
-    pub trace: Option<TraceParent>,
-    /// Its pipeline, whole: a later definition does not change a running generation.
+    /// What it is to be.
+    pub request: Request,
+}
+
+/// What is asked for: said once, and kept with the first event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The whole definition: a later one does not change a running generation.
     pub pipeline: Arc<Pipeline>,
     /// What to make; already checked against the pipeline's schema.
     pub input: Metadata,
@@ -73,6 +79,29 @@ pub struct Submit {
     pub retry_of: Option<GenerationId>,
     /// Finished artifacts it shares with the one it retries, and the stage to start at because of them.
     pub kept: Vec<(StageName, Artifact)>,
+    /// Of the HTTP request, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
+    /// By when it has to have ended, where the client said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+impl Request {
+    /// A run of `pipeline` with nothing else said.
+    #[must_use]
+    pub fn of(pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            pipeline,
+            input: Metadata::new(),
+            priority: Priority::default(),
+            client: None,
+            retry_of: None,
+            kept: Vec::new(),
+            trace: None,
+            deadline: None,
+        }
+    }
 }
 
 /// A worker accepted an offer.

@@ -1,10 +1,7 @@
 //! An event as the engine makes it: what a screen shows, and the fact the state is folded from.
 
-use std::sync::Arc;
-
 use protocol::{
-    ArtifactName, EventId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, State, Timestamp,
-    UserId, WorkerId,
+    ArtifactName, EventId, Fence, LeaseId, Metadata, PoolName, StageName, State, Timestamp, UserId, WorkerId,
     http::Priority,
     worker::{Artifact, FailureKind},
 };
@@ -12,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    command::Request,
     holds::Hold,
     state::{Ending, Failed},
 };
@@ -30,23 +28,7 @@ pub struct Event {
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
     /// Submitted.
-    Accepted {
-        /// The whole definition.
-        pipeline: Arc<Pipeline>,
-        /// What to make.
-        input: Metadata,
-        /// How soon.
-        priority: Priority,
-        /// The client's own facts.
-        client: Option<Metadata>,
-        /// Which generation it retries.
-        retry_of: Option<GenerationId>,
-        /// Finished artifacts shared with it.
-        kept: Vec<(StageName, Artifact)>,
-        /// Of the request, where it sent one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        trace: Option<protocol::TraceParent>,
-    },
+    Accepted(Request),
     /// A worker got the run; its first stage begins.
     Granted {
         /// The right.

@@ -8,6 +8,7 @@ use protocol::{
 };
 
 use crate::{
+    command::Request,
     event::{Event, Fact},
     metadata,
     state::{Ending, Holder, Phase, StageState, State},
@@ -64,6 +65,7 @@ impl State {
             priority: Priority::default(),
             client: None,
             retry_of: None,
+            deadline: None,
             created_at: at,
             updated_at: at,
             sequence: Sequence(0),
@@ -88,21 +90,23 @@ impl State {
             attempt: protocol::Attempt(1),
             attempts: BTreeMap::new(),
         };
-        let Fact::Accepted { pipeline, input, priority, client, retry_of, kept, trace } = fact else {
+        let Fact::Accepted(request) = fact else {
             state.apply(fact, at);
             return state;
         };
-        state.pipeline = pipeline.clone();
-        state.input = input.clone();
-        state.priority = *priority;
-        state.client = client.clone();
-        state.retry_of = retry_of.clone();
-        state.trace = trace.clone();
-        if !pipeline.is_external() {
+        let Request { pipeline, input, priority, client, retry_of, kept, trace, deadline } = request.clone();
+        state.pipeline = pipeline;
+        state.input = input;
+        state.priority = priority;
+        state.client = client;
+        state.retry_of = retry_of;
+        state.trace = trace;
+        state.deadline = deadline;
+        if !state.pipeline.is_external() {
             state.phase = Phase::Queued;
-            state.stages =
-                vec![StageState::default(); pipeline.stages.len() + usize::from(pipeline.on_failed.is_some())];
-            state.artifacts = kept.clone();
+            let all = state.pipeline.stages.len() + usize::from(state.pipeline.on_failed.is_some());
+            state.stages = vec![StageState::default(); all];
+            state.artifacts = kept;
             state.skip_kept();
         }
         state
@@ -126,7 +130,7 @@ impl State {
     /// What happened.
     pub(crate) fn apply(&mut self, fact: &Fact, at: Timestamp) {
         match fact {
-            Fact::Accepted { .. } => {}
+            Fact::Accepted(_) => {}
             Fact::Granted { lease, fence, worker, instance, node, bearer, stage, charged_ms } => {
                 self.phase = Phase::Running;
                 self.fence = *fence;

@@ -12,7 +12,7 @@ use protocol::{BreakerName, GenerationId, PipelineName, TenantId, Timestamp, Use
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    breaker::{Breaker, Forced, Threshold},
+    breaker::{Breaker, Forced, Reach, Threshold},
     state::State,
 };
 
@@ -140,15 +140,21 @@ impl Holds {
         gates
     }
 
-    /// Is `gate` open to those who are not on the way yet?
+    /// Is `gate` open to those who are not on the way yet, but for the one owner that a breaker may be open for?
     #[must_use]
     pub fn is_open(&self, gate: &Gate, now: Timestamp) -> bool {
         match gate {
             Gate::Pipeline(name) => !self.paused.contains(name),
-            Gate::Breaker(name) => self.breakers.get(name).is_none_or(|breaker| breaker.is_passable(now)),
+            Gate::Breaker(name) => self.reach(name, now) != Reach::All,
             Gate::Tenant(tenant) => self.tenant_hold(tenant).is_none(),
             Gate::Owner(tenant, owner) => self.owner_hold(tenant, owner).is_none(),
         }
+    }
+
+    /// Whom a breaker keeps from starting now.
+    #[must_use]
+    pub fn reach(&self, breaker: &BreakerName, now: Timestamp) -> Reach {
+        self.breakers.get(breaker).map_or(Reach::Nobody, |known| known.reach(now))
     }
 
     /// Why the run of `state` may not be offered.
@@ -167,9 +173,7 @@ impl Holds {
     pub fn before_start(&self, state: &State, now: Timestamp) -> Option<Hold> {
         self.gates(state).into_iter().find_map(|gate| match gate {
             Gate::Pipeline(pipeline) if self.paused.contains(&pipeline) => Some(Hold::Pause { pipeline }),
-            Gate::Breaker(breaker)
-                if self.breakers.get(&breaker).is_some_and(|known| !known.lets(&state.generation, now)) =>
-            {
+            Gate::Breaker(breaker) if self.breakers.get(&breaker).is_some_and(|known| !known.lets(state, now)) => {
                 Some(Hold::Breaker { breaker })
             }
             _ => None,
@@ -222,7 +226,7 @@ impl Holds {
             if let Gate::Breaker(name) = gate
                 && let Some(breaker) = self.breakers.get_mut(&name)
             {
-                breaker.taken(&state.generation, now);
+                breaker.taken(state, now);
             }
         }
     }
@@ -237,16 +241,16 @@ impl Holds {
     }
 
     /// A stage ended well.
-    pub fn succeeded(&mut self, breaker: &BreakerName, generation: &GenerationId) {
+    pub fn succeeded(&mut self, breaker: &BreakerName, state: &State) {
         if self.breakers.contains_key(breaker) {
-            self.with_breaker(breaker, |breaker| breaker.succeeded(generation));
+            self.with_breaker(breaker, |breaker| breaker.succeeded(state));
         }
     }
 
     /// A stage failed in a way that counts.
-    pub fn failed(&mut self, breaker: &BreakerName, generation: &GenerationId, now: Timestamp) {
+    pub fn failed(&mut self, breaker: &BreakerName, state: &State, now: Timestamp) {
         let threshold = self.threshold;
-        self.with_breaker(breaker, |breaker| breaker.failed(generation, threshold, now));
+        self.with_breaker(breaker, |breaker| breaker.failed(state, threshold, now));
     }
 
     fn with_breaker(&mut self, name: &BreakerName, change: impl FnOnce(&mut Breaker)) {

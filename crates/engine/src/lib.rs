@@ -24,7 +24,7 @@ mod show;
 mod state;
 mod words;
 
-pub use command::{Action, Command, Context, Flaw, Grant, Loss, Submit};
+pub use command::{Action, Command, Context, Flaw, Grant, Loss, Request, Submit};
 pub use decide::decide;
 pub use event::{Event, Fact, UnreadableFact};
 pub use evolve::evolve;

@@ -1,6 +1,6 @@
 //! Why a command changes nothing.
 
-use protocol::{ErrorCode, Fence, Problem, State};
+use protocol::{ErrorCode, Fence, Problem, State, Timestamp};
 
 use crate::holds::Hold;
 
@@ -45,6 +45,14 @@ pub enum Refusal {
     /// Something outside the generation keeps its run from starting: it waits on, and is offered again when that is over.
     #[error("it is held back")]
     Held(Hold),
+    /// The deadline asked for makes no sense.
+    #[error("deadline {} is refused: {why}", .deadline.0)]
+    Deadline {
+        /// What was asked.
+        deadline: Timestamp,
+        /// Why, and what would do.
+        why: String,
+    },
     /// A value is not acceptable.
     #[error("{0}")]
     Invalid(String),
@@ -68,6 +76,8 @@ impl Refusal {
             Self::WrongStage { .. } | Self::Invalid(_) => {
                 Problem::new(ErrorCode::InvalidRequest, text).hint("compare with the stages of the offer")
             }
+            Self::Deadline { .. } => Problem::new(ErrorCode::InvalidRequest, text)
+                .hint("a time within the pipeline's own bound, in milliseconds since 1970"),
             Self::Held(_) => Problem::new(ErrorCode::StateConflict, text).hint("wait until it is offered again"),
             Self::NothingNew => Problem::new(ErrorCode::StateConflict, text).hint("nothing to do"),
         }

@@ -129,6 +129,9 @@ pub struct State {
     pub client: Option<Metadata>,
     /// Which generation it retries.
     pub retry_of: Option<GenerationId>,
+    /// By when it has to have ended, where the client said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When its latest event was decided.
@@ -291,7 +294,7 @@ impl State {
         let wait = self.pipeline.queue_timeout_ms.filter(|_| self.phase == Phase::Queued);
         // The wait before a retry is no wait for a worker.
         let wait = wait.map(|bound| self.queued_at.max(self.not_before).plus(bound));
-        whole.into_iter().chain(wait).min()
+        whole.into_iter().chain(wait).chain(self.deadline).min()
     }
 
     /// When people are told that the stage stands still; `None` when they were, or no stage runs.

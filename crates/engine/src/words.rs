@@ -9,6 +9,7 @@ pub(crate) const RELEASED: &str = "The server restarted; waiting in queue...";
 pub(crate) const CANCELLING: &str = "Cancelling...";
 pub(crate) const CLEANING_UP: &str = "Cleaning up...";
 pub(crate) const COMPLETE: &str = "Video ready!";
+pub(crate) const LATE: &str = "its deadline passed";
 
 /// Longest failure code, in bytes: a word for programs, not a sentence.
 pub(crate) const CODE_BYTES_MAX: usize = 64;

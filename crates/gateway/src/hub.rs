@@ -43,6 +43,8 @@ const SHARDS: usize = 64;
 const TAILS_UNWATCHED_MAX: usize = 1_024;
 /// Demand is repeated so often while somebody watches; nodes forget it after five seconds.
 const INTEREST_INTERVAL: Duration = Duration::from_secs(2);
+/// One shard of it at a time.
+const INTEREST_STEP: Duration = Duration::from_micros(INTEREST_INTERVAL.as_micros() as u64 / SHARDS as u64);
 /// Changes of demand are collected for so long: at most four a second leave for one generation.
 const INTEREST_PAUSE: Duration = Duration::from_millis(250);
 /// Heads of watched generations are compared with the log so often, in case the bus lost the last event of one.
@@ -151,14 +153,18 @@ impl Hub {
 
     /// Says who looks, forgets idle tails and compares heads, until `stop` fires.
     pub async fn run(&self, bus: Arc<dyn Bus>, history: Arc<dyn History>, stop: CancellationToken) {
-        let mut repeat = tokio::time::interval(INTEREST_INTERVAL);
+        // One shard at a time: said at once, the demand for ten thousand tails would hold up every event behind it.
+        let mut repeat = tokio::time::interval(INTEREST_STEP);
+        let mut turns = self.shards.iter().cycle();
         let mut heads = tokio::time::interval(HEADS_INTERVAL);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = repeat.tick() => {
-                    self.announce_all(&*bus);
+                    if let Some(shard) = turns.next() {
+                        self.announce_again(shard, &*bus);
+                    }
                     self.forget_idle();
                 }
                 _ = heads.tick() => self.compare_heads(&*history).await,
@@ -290,17 +296,16 @@ impl Hub {
         }
     }
 
-    fn announce_all(&self, bus: &dyn Bus) {
-        for shard in &self.shards {
-            let watched: Vec<_> = shard.lock().values().filter(|tail| tail.watching() > 0).cloned().collect();
-            for tail in watched {
-                if tail.newest().is_some_and(|newest| newest.event().kind.is_terminal()) {
-                    continue;
-                }
-                let interest: Interest = tail.interest();
-                *tail.announced.lock() = Some(interest.clone());
-                bus.publish(Signal::Interest(interest));
+    /// Repeats who looks at the tails of one shard, in case somebody did not hear.
+    fn announce_again(&self, shard: &Mutex<Shard>, bus: &dyn Bus) {
+        let watched: Vec<_> = shard.lock().values().filter(|tail| tail.watching() > 0).cloned().collect();
+        for tail in watched {
+            if tail.newest().is_some_and(|newest| newest.event().kind.is_terminal()) {
+                continue;
             }
+            let interest: Interest = tail.interest();
+            *tail.announced.lock() = Some(interest.clone());
+            bus.publish(Signal::Interest(interest));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What waiting costs: reserve, positions and a restart with 100 and with 100,000 queued, over a real store on disk.
-//! `cargo bench -p rushes-orchestrator` prints a line each, with the bound it is wanted to keep beside it. It measures and
-//! refuses nothing: a position does not keep its bound, since its search goes through a deeper tree in each tenant's lane.
+//! `cargo bench -p rushes-orchestrator --bench queue` prints a line each, with the bound it is wanted to keep beside it. It
+//! measures and refuses nothing.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{GenerationId, PoolName, Timestamp, http::Priority};
+use protocol::{GenerationId, PoolName, Timestamp};
 use store::{Store, sqlite::Sqlite};
 
 /// Queued at most.
@@ -127,13 +127,7 @@ fn submission(id: &GenerationId, n: usize, pipeline: &Arc<protocol::Pipeline>) -
         owner: format!("user{}", n % 1_000).parse().expect("an id"),
         tenant: tenant.parse().expect("an id"),
         causal: "bench".parse().expect("an id"),
-        pipeline: Arc::clone(pipeline),
-        input: protocol::Metadata::new(),
-        priority: Priority::default(),
-        client: None,
-        retry_of: None,
-        kept: Vec::new(),
-        trace: None,
+        request: engine::Request::of(Arc::clone(pipeline)),
     };
     let command = engine::Command {
         id: format!("c{n}").parse().expect("an id"),

@@ -1,13 +1,14 @@
 //! The core: inputs in, effects out. No I/O, no clock, no randomness of its own, so that the simulation runs this code.
 //!
 //! It owns every generation in memory, every worker session and every lease. Nothing else writes one. Its parts:
-//! `desk` decides and commits, `dispatch` offers, `sessions` listens to workers, `leases` watches their clocks, `expiry` the
+//! `desk` decides and commits, `dispatch` offers, `drain` ends that, `sessions` listens to workers, `leases` watches their clocks, `expiry` the
 //! generations' own, `gates` tells what holds work back, `interest` carries demand from screens to workers and queue
 //! positions back, `experience` knows how long things take.
 
 mod counts;
 mod desk;
 mod dispatch;
+mod drain;
 mod experience;
 mod expiry;
 mod gates;
@@ -18,7 +19,7 @@ mod sessions;
 mod timers;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -36,6 +37,7 @@ use store::{Change, Claim, CommitError, Committed, Loaded, Queued, Rank, StoreEr
 pub use counts::{Counts, STAGE_SECONDS, StageCounts};
 use desk::Entry;
 use dispatch::{Offer, Pool};
+use drain::Drain;
 use experience::Experience;
 pub use gates::{BreakerView, GatesView, Switch};
 use leases::LeaseClock;
@@ -151,6 +153,20 @@ pub enum Input {
         /// Where the answer goes.
         ticket: Ticket,
     },
+    /// When will these end?
+    Estimate {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// In the order of the answers.
+        waiting: Vec<Waiting>,
+    },
+    /// The server goes away.
+    Drain {
+        /// Answered when no connected worker holds a run.
+        ticket: Ticket,
+        /// For how long workers are still listened to.
+        after_ms: u64,
+    },
     /// An operator decided, and it is stored.
     Switch(Switch),
     /// Who waits before a gate that changed.
@@ -247,6 +263,17 @@ pub enum Input {
     Tick,
 }
 
+/// One that waits in a lane, as somebody read it.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Where it stands.
+    pub state: Box<State>,
+    /// In whose queue.
+    pub pool: PoolName,
+    /// Worker-milliseconds predicted to come first.
+    pub before_ms: i64,
+}
+
 /// What a question is answered with.
 #[derive(Debug)]
 pub enum Answer {
@@ -265,6 +292,10 @@ pub enum Answer {
     Workers(Vec<WorkerView>),
     /// Which gates are closed.
     Gates(GatesView),
+    /// Seconds until each ends; `None` while nobody works on its pool.
+    Estimates(Vec<Option<u64>>),
+    /// No connected worker holds a run.
+    Drained,
 }
 
 /// What the core wants done. Changes of one generation are committed in the order given.
@@ -360,6 +391,10 @@ pub struct Core {
     /// Gates the queue was told are closed.
     closed: BTreeSet<Gate>,
     experience: Experience,
+    /// Reserved, and held back by what closes no gate of the queue; with when that was seen.
+    passed_by: BTreeMap<GenerationId, Timestamp>,
+    /// The server goes away.
+    drain: Option<Drain>,
     flights: u64,
 }
 
@@ -396,6 +431,8 @@ impl Core {
             holds,
             closed: BTreeSet::new(),
             experience: Experience::default(),
+            passed_by: BTreeMap::new(),
+            drain: None,
             flights: 0,
         }
     }
@@ -418,6 +455,11 @@ impl Core {
                 let answer = Ok(Answer::Gates(self.gates_view()));
                 self.effects.push(Effect::Answer { ticket, answer });
             }
+            Input::Estimate { ticket, waiting } => {
+                let answer = Ok(Answer::Estimates(self.estimates(&waiting)));
+                self.effects.push(Effect::Answer { ticket, answer });
+            }
+            Input::Drain { ticket, after_ms } => self.drain(ticket, after_ms),
             Input::Switch(switch) => self.switch(&switch),
             Input::Waiting { gate, generations } => self.waiting(&gate, generations),
             Input::Connected { session, bearer } => self.connected(session, bearer.user),
@@ -436,6 +478,7 @@ impl Core {
             Input::Tick => {}
         }
         self.fire_timers();
+        self.answer_drain();
         std::mem::take(&mut self.effects)
     }
 

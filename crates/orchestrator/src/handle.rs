@@ -7,14 +7,13 @@ mod steer;
 pub use dead::REDRIVEN_MAX;
 pub(crate) use steer::switches;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use engine::{Action, Phase, State};
+use engine::{Action, Phase, Request, State};
 use gateway::{Commands, Submit, Submitted, WorkerLink, Workers};
 use protocol::{
-    CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Pipeline, Problem, Sequence, StageName, TenantId,
-    TraceParent, UserId,
+    CausalId, CommandId, ErrorCode, Event, GenerationId, LeaseId, Problem, Sequence, StageName, TenantId, UserId,
     http::{Priority, Report, Submission},
     limits,
     worker::Artifact,
@@ -25,7 +24,7 @@ use tokio::sync::oneshot;
 use crate::{
     bounds::Bounds,
     clock::Clock,
-    core::{Answer, Ask, Counts, Input, Ticket, WorkerView},
+    core::{Answer, Ask, Counts, Input, Ticket, Waiting, WorkerView},
     intake,
     pipelines::Pipelines,
     shell::{Doorway, Letter, MakeInput, sequence_of},
@@ -75,18 +74,32 @@ impl MakeInput for AskedWorkers {
     }
 }
 
+#[derive(Debug)]
+struct AskedEstimates(Vec<Waiting>);
+
+impl MakeInput for AskedEstimates {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Estimate { ticket, waiting: self.0 }
+    }
+}
+
+#[derive(Debug)]
+struct AskedDrain {
+    after_ms: u64,
+}
+
+impl MakeInput for AskedDrain {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Drain { ticket, after_ms: self.after_ms }
+    }
+}
+
 /// A new generation before it has an id.
 struct Draft {
     owner: UserId,
     tenant: TenantId,
     causal: CausalId,
-    trace: Option<TraceParent>,
-    pipeline: Arc<Pipeline>,
-    input: protocol::Metadata,
-    priority: Priority,
-    client: Option<protocol::Metadata>,
-    retry_of: Option<GenerationId>,
-    kept: Vec<(StageName, Artifact)>,
+    request: Request,
     claim: Option<Claim>,
     redrives: Option<GenerationId>,
 }
@@ -124,6 +137,25 @@ impl Handle {
             Answer::Workers(views) => Ok(views),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Seconds until each of these ends, as hints tell them: `None` while nobody works on its pool.
+    ///
+    /// # Errors
+    /// `unavailable` while the server stops.
+    pub async fn estimates(&self, waiting: Vec<Waiting>) -> Result<Vec<Option<u64>>, Problem> {
+        match self.question(Box::new(AskedEstimates(waiting))).await? {
+            Answer::Estimates(seconds) => Ok(seconds),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Offers nothing from here on, tells the workers so, and waits until none that is connected holds a run, or the time
+    /// is over. Answers whether none does; those that do keep their leases over the restart.
+    pub async fn drain(&self, within: Duration) -> bool {
+        let after_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let drained = self.question(Box::new(AskedDrain { after_ms }));
+        matches!(tokio::time::timeout(within, drained).await, Ok(Ok(Answer::Drained)))
     }
 
     /// Does `bearer` hold `lease` of `generation` now?
@@ -166,13 +198,7 @@ impl Handle {
             owner: draft.owner,
             tenant: draft.tenant,
             causal: draft.causal,
-            trace: draft.trace,
-            pipeline: draft.pipeline,
-            input: draft.input,
-            priority: draft.priority,
-            client: draft.client,
-            retry_of: draft.retry_of,
-            kept: draft.kept,
+            request: draft.request,
         };
         let command = CommandId::generate(now, random()?);
         let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim, redrives: draft.redrives };
@@ -216,13 +242,14 @@ impl Commands for Handle {
             owner: submit.owner,
             tenant: submit.tenant,
             causal: submit.causal,
-            trace: submit.trace,
-            pipeline: checked.pipeline,
-            input: checked.input,
-            priority: submit.submission.priority,
-            client: submit.submission.metadata,
-            retry_of: None,
-            kept: Vec::new(),
+            request: Request {
+                input: checked.input,
+                priority: submit.submission.priority,
+                client: submit.submission.metadata,
+                trace: submit.trace,
+                deadline: submit.submission.deadline,
+                ..Request::of(checked.pipeline)
+            },
             claim,
             redrives: None,
         })
@@ -247,14 +274,10 @@ impl Commands for Handle {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),
             causal,
-            // The retry belongs to the story that the first request began.
-            trace: state.trace.clone(),
-            pipeline: Arc::clone(&state.pipeline),
-            input: state.input.clone(),
-            priority: state.priority,
-            client: state.client.clone(),
-            retry_of: Some(generation.clone()),
-            kept: if state.phase == Phase::Complete { Vec::new() } else { self.still_kept(&state).await? },
+            request: Request {
+                kept: if state.phase == Phase::Complete { Vec::new() } else { self.still_kept(&state).await? },
+                ..again(&state)
+            },
             claim,
             redrives: None,
         })
@@ -291,6 +314,19 @@ impl Commands for Handle {
 impl Workers for Handle {
     fn connect(&self, bearer: access::Identity) -> Option<WorkerLink> {
         self.doorway.open(bearer)
+    }
+}
+
+/// What a generation asked for, to be asked for again. It belongs to the story that the first request began; a deadline was
+/// meant for the first alone.
+fn again(state: &State) -> Request {
+    Request {
+        input: state.input.clone(),
+        priority: state.priority,
+        client: state.client.clone(),
+        retry_of: Some(state.generation.clone()),
+        trace: state.trace.clone(),
+        ..Request::of(Arc::clone(&state.pipeline))
     }
 }
 

@@ -19,7 +19,7 @@ pub mod shell;
 
 pub use bounds::{Bound, Bounds};
 pub use clock::Clock;
-pub use core::{BreakerView, Config, Counts, GatesView, STAGE_SECONDS, StageCounts, WorkerView};
+pub use core::{BreakerView, Config, Counts, GatesView, STAGE_SECONDS, StageCounts, Waiting, WorkerView};
 /// The engine's part of the configuration.
 pub use engine::{
     Share, Shares,

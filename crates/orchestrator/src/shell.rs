@@ -403,6 +403,8 @@ async fn verify(store: &dyn Store, generation: &GenerationId, artifact: &Artifac
 pub(crate) fn sequence_of(answer: &Answer) -> Sequence {
     match answer {
         Answer::Generation { event, .. } => event.sequence,
-        Answer::Holds(_) | Answer::Workers(_) | Answer::Gates(_) => Sequence(0),
+        Answer::Holds(_) | Answer::Workers(_) | Answer::Gates(_) | Answer::Estimates(_) | Answer::Drained => {
+            Sequence(0)
+        }
     }
 }

@@ -62,6 +62,9 @@ pub struct Submission {
     /// The client's own facts, given back in every event's `metadata.client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// By when it has to have ended; else it fails with `DEADLINE_EXCEEDED`. To come, and within the pipeline's own bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// On whose behalf; role `service` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
@@ -73,9 +76,9 @@ pub struct Submission {
 impl Submission {
     /// The fields a body may have. (`deny_unknown_fields` cannot be: on the live socket they share an object with others.)
     pub const FIELDS: &'static [&'static str] =
-        &["pipeline", "prompt", "params", "input", "priority", "metadata", "owner", "tenant"];
+        &["pipeline", "prompt", "params", "input", "priority", "metadata", "deadline", "owner", "tenant"];
     /// Fields of the specification that are not built; they answer `unsupported`, never silence.
-    pub const FIELDS_UNSUPPORTED: &'static [&'static str] = &["webhook", "delay", "deadline"];
+    pub const FIELDS_UNSUPPORTED: &'static [&'static str] = &["webhook", "delay"];
 }
 
 /// Where to go from an accepted submission.
@@ -143,12 +146,15 @@ pub struct Snapshot {
     pub priority: Priority,
     /// Where a watcher stands that has seen this.
     pub position: Position,
-    /// How many wait before it; absent unless queued.
+    /// Its place in the queue, 1 for the next; absent unless queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
     /// Seconds until it ends, estimated; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta: Option<f64>,
+    /// By when it has to have ended, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// Kept files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactLink>,

@@ -91,7 +91,7 @@ pub struct Place {
     /// Which pool it waits for; absent unless it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
-    /// How many of its pool come first; absent unless it waits.
+    /// Its place in the queue of its pool, 1 for the next; absent unless it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
     /// Not before; absent when it may run now.

@@ -1,130 +1,227 @@
-//! `rushes bench`: what a server does on this machine, as a table. It starts a server of its own, in another process, on a
-//! temporary folder; nothing that runs already is touched.
+//! `rushes bench`: what a server does on this machine. It starts servers of its own, in other processes, on temporary
+//! folders; nothing that runs already is touched. The load runs in processes of its own too.
 //!
 //! ```text
-//! bench/peer.rs       a raw WebSocket client that counts frames without reading them
-//! bench/house.rs      the server under test, and what the system says of its memory and time
-//! bench/producer.rs   a worker that only publishes
-//! bench/latency.rs    sent by a worker → durable → on a watcher's socket
-//! bench/submit.rs     submit → first status
-//! bench/idle.rs       memory of connections that do nothing
-//! bench/broadcast.rs  one generation, many watchers
+//! bench/load.rs       a process of the load: thousands of connections, each checked for loss, doubles and order
+//! bench/crew.rs       the processes of the load, added up
+//! bench/house.rs      the server under test
+//! bench/target.rs     any server under test, and how its dialect gets a connection ready
+//! bench/workers.rs    workers of ours that only publish      bench/publish.rs  and whoever publishes to other servers
+//! bench/stand.rs      a server with its load connected: publishes at a rate and says what came of it
+//! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs transports.rs growth.rs   one measurement each
+//! bench/founding.rs   the first document's own table          bench/goals.rs   what this project aims at, met or not
+//! bench/peers.rs      us beside other servers
+//! bench/mark.rs histogram.rs frame.rs peer.rs process.rs clock.rs   small parts
+//! bench/rows.rs plot.rs   tables, JSON, SVG
 //! ```
 //! Figures are for comparison within one run on one machine; tests never read them.
 
 mod broadcast;
+mod clock;
+mod crew;
+mod founding;
+mod frame;
+mod frames;
+mod goals;
+mod growth;
+mod histogram;
 mod house;
 mod idle;
-mod latency;
+mod load;
+mod mark;
 mod peer;
-mod producer;
+mod peers;
+mod plot;
+mod process;
+mod publish;
+mod rows;
+mod slow;
+mod stand;
+mod storm;
 mod submit;
+mod target;
+mod transports;
+mod unique;
+mod workers;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use house::House;
+use rows::Row;
 
 /// Which measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// All of them, one after another.
+    /// Idle, unique, submit, broadcast and storm, one after another.
     All,
-    /// Worker to watcher, durable in between, at 200 events a second.
-    Latency,
+    /// Memory and time that connections cost which do nothing.
+    Idle,
+    /// Every connection watches a generation of its own: latency, and the highest rate.
+    Unique,
+    /// One generation, many watchers: deliveries a second.
+    Broadcast,
+    /// Everybody drops and comes back at once.
+    Storm,
+    /// Readers that stall beside readers that do not.
+    Slow,
+    /// Previews beside events.
+    Frames,
     /// Submit to first status.
     Submit,
-    /// Memory per idle connection.
-    Idle,
-    /// Deliveries a second to many watchers of one generation.
-    Broadcast,
+    /// The same load over WebSocket, SSE and long-poll: latency, and memory per connection.
+    Transports,
+    /// How cost grows with connections, generations and rate.
+    Growth,
+    /// The first document's own table, row by row.
+    Founding,
+    /// What this project aims at, each row with its target, met or not.
+    Goals,
+    /// Us beside the servers that `--peers` names; `bench/peers/run` starts them.
+    Peers,
+    /// A process of the load; the bench starts these.
+    #[value(hide = true)]
+    Load,
+}
+
+/// What commits wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// The disk, before anybody sees an event.
+    Strict,
+    /// The commit, not the disk.
+    Relaxed,
+    /// Nothing: progress is shown and not stored.
+    Relay,
+}
+
+impl Wait {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Relaxed => "relaxed",
+            Self::Relay => "relay",
+        }
+    }
 }
 
 /// How hard, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Load {
-    /// Seconds each load lasts
+    /// Seconds each steady load lasts
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Idle connections; each takes a descriptor here and one in the server
+    /// Connections; each takes a descriptor in the load and one in the server
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// Watchers of the broadcast
+    /// Watchers of one generation
     #[arg(long, default_value_t = 1_000)]
     watchers: usize,
-    /// What commits wait for: strict, relaxed or relay
-    #[arg(long, default_value = "strict")]
-    durability: String,
-    /// Pin the server to this core, so that the load does not run on it
+    /// Events a second; without it, rates are climbed where the measurement is about them
+    #[arg(long)]
+    rate: Option<f64>,
+    /// What commits wait for
+    #[arg(long, value_enum, default_value = "strict")]
+    durability: Wait,
+    /// Pin the server to this core
     #[arg(long)]
     pin: Option<usize>,
+    /// Pin the load to this core
+    #[arg(long, value_name = "CORE", requires = "pin")]
+    load_core: Option<usize>,
+    /// Only this part: of `founding` and `peers` numbers of connections or names, of `goals` a row
+    #[arg(long)]
+    only: Option<String>,
+    /// The servers to measure beside us, as `bench/peers/run` writes them
+    #[arg(long, value_name = "FILE")]
+    peers: Option<PathBuf>,
 }
 
-/// One line of the table.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    name: &'static str,
-    value: String,
-    facts: Value,
+impl Load {
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds.clamp(1, 600))
+    }
+
+    /// Is this part wanted?
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only.split(',').any(|one| one == part))
+    }
 }
 
 /// Runs the measurements, each against a fresh server.
 ///
 /// # Errors
-/// When the server does not start or a delivery is lost.
+/// When a server does not start, or a delivery is lost, doubled or late.
 pub(crate) async fn measure(mode: Mode, load: &Load) -> Result<Vec<Row>> {
-    let duration = Duration::from_secs(load.seconds.clamp(1, 600));
-    let wants = |one| mode == Mode::All || mode == one;
-    let mut rows = Vec::new();
-    if wants(Mode::Idle) {
-        rows.extend(idle::measure(&House::start(load).await?, load.connections).await?);
+    if let Some(core) = load.load_core {
+        pin_here(core)?;
     }
-    if wants(Mode::Latency) {
-        rows.extend(latency::measure(&House::start(load).await?, duration).await?);
-    }
-    if wants(Mode::Submit) {
-        rows.extend(submit::measure(&House::start(load).await?, duration).await?);
-    }
-    if wants(Mode::Broadcast) {
-        rows.extend(broadcast::measure(&House::start(load).await?, load.watchers, duration).await?);
-    }
-    Ok(rows)
+    Ok(match mode {
+        Mode::All => {
+            let mut rows = idle::measure(load).await?;
+            rows.extend(unique::measure(load).await?);
+            rows.extend(submit::measure(load).await?);
+            rows.extend(broadcast::measure(load).await?);
+            rows.extend(storm::measure(load).await?);
+            rows
+        }
+        Mode::Idle => idle::measure(load).await?,
+        Mode::Unique => unique::measure(load).await?,
+        Mode::Broadcast => broadcast::measure(load).await?,
+        Mode::Storm => storm::measure(load).await?,
+        Mode::Slow => slow::measure(load).await?,
+        Mode::Frames => frames::measure(load).await?,
+        Mode::Submit => submit::measure(load).await?,
+        Mode::Transports => transports::measure(load).await?,
+        Mode::Growth => growth::measure(load).await?,
+        Mode::Founding => founding::measure(load).await?,
+        Mode::Goals => goals::measure(load).await?,
+        Mode::Peers => peers::measure(load).await?,
+        Mode::Load => {
+            load::run().await?;
+            Vec::new()
+        }
+    })
+}
+
+/// The publishers are part of the load.
+fn pin_here(core: usize) -> Result<()> {
+    let pid = std::process::id().to_string();
+    let done = std::process::Command::new("taskset").args(["-acp", &core.to_string(), &pid]).output();
+    let done = done.context("pinning needs taskset")?;
+    anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+/// What was measured, and where.
+fn title(load: &Load) -> String {
+    let pinned = load.pin.map_or_else(|| "not pinned".to_owned(), |core| format!("pinned to core {core}"));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
+        let line = info.lines().find(|line| line.starts_with("model name"))?.split_once(':')?.1.trim().to_owned();
+        Some(line)
+    });
+    format!(
+        "rushes {} · server {pinned} · load {} · {}",
+        env!("CARGO_PKG_VERSION"),
+        load.load_core.map_or_else(|| format!("on {cores} cores"), |core| format!("on core {core}")),
+        model.unwrap_or_else(|| "unknown processor".to_owned())
+    )
 }
 
 /// The rows for people.
 pub(crate) fn table(load: &Load, rows: &[Row]) -> String {
-    let pinned = load.pin.map_or_else(|| "not pinned".to_owned(), |core| format!("pinned to core {core}"));
-    let mut table = format!("rushes {} · {} · server {pinned}", env!("CARGO_PKG_VERSION"), load.durability);
-    for row in rows {
-        table.push_str(&format!("\n  {:<50} {}", row.name, row.value));
-    }
-    table
+    format!("{}\n{}", title(load), rows::table(rows))
 }
 
 /// The rows for programs.
-pub(crate) fn json(rows: &[Row]) -> String {
-    let all: Vec<_> =
-        rows.iter().map(|row| json!({"name": row.name, "value": row.value, "facts": row.facts})).collect();
-    Value::Array(all).to_string()
+pub(crate) fn json(load: &Load, rows: &[Row]) -> String {
+    json!({"about": title(load), "rows": rows::json(rows)}).to_string()
 }
 
-/// The value below which `share` of the sorted values lie, in milliseconds.
-fn percentile(sorted: &[Duration], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    let at = ((last as f64) * share).round() as usize;
-    sorted.get(at).map_or(f64::NAN, |value| value.as_secs_f64() * 1_000.0)
-}
-
-/// A row of p50, p95 and p99.
-fn latency_row(name: &'static str, mut values: Vec<Duration>) -> Row {
-    values.sort_unstable();
-    let [p50, p95, p99] = [0.50, 0.95, 0.99].map(|share| percentile(&values, share));
-    Row {
-        name,
-        value: format!("p50 {p50:.2} ms · p95 {p95:.2} ms · p99 {p99:.2} ms  ({} samples)", values.len()),
-        facts: json!({"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "samples": values.len()}),
-    }
+/// The rows that have percentiles, as a picture.
+pub(crate) fn svg(load: &Load, rows: &[Row]) -> Option<String> {
+    plot::latencies(&title(load), rows)
 }

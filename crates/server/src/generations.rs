@@ -1,4 +1,7 @@
-//! Generations as resources: lists, snapshots, and the commands on one of them.
+//! Generations as resources: lists, snapshots, and the commands on one of them. What a snapshot tells of a wait is in
+//! `generations/waits.rs`.
+
+mod waits;
 
 use access::{Identity, Verb, may, may_see_tenant};
 use axum::{
@@ -11,7 +14,7 @@ use bus::Signal;
 use gateway::Commands as _;
 use http::{HeaderMap, StatusCode};
 use protocol::{
-    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, TraceParent, UserId,
+    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, Timestamp, TraceParent, UserId,
     http::{ArtifactLink, GenerationPage, Patch, Priority, Report, Reported, Snapshot},
     limits,
 };
@@ -41,6 +44,7 @@ struct Shown {
     priority: Priority,
     retry_of: Option<GenerationId>,
     trace: Option<TraceParent>,
+    deadline: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -80,9 +84,10 @@ pub(crate) async fn list(
     let page = surface.store.list(&filter, cursor, limit).await?;
     let mut generations = Vec::with_capacity(page.rows.len());
     for listed in &page.rows {
-        // Files and queue places are read for one generation, not for a page of them.
+        // Files are read for one generation, not for a page of them.
         generations.push(bare_snapshot(&surface, listed)?);
     }
+    waits::tell(&surface, &page.rows, &mut generations).await?;
     Ok(Json(GenerationPage { generations, next_cursor: page.next.map(|next| next.to_string()) }))
 }
 
@@ -205,17 +210,8 @@ pub(crate) async fn snapshot(surface: &Surface, listed: &Listed) -> Answer<Snaps
         sha256: artifact.sha256,
     };
     snapshot.artifacts = artifacts.into_iter().map(link).collect();
-    snapshot.queue_position = queue_position(surface, listed).await?;
+    waits::tell(surface, std::slice::from_ref(listed), std::slice::from_mut(&mut snapshot)).await?;
     Ok(snapshot)
-}
-
-/// How many wait before it.
-async fn queue_position(surface: &Surface, listed: &Listed) -> Answer<Option<u64>> {
-    let Some(entry) = listed.row.queue.as_ref().filter(|_| listed.latest.state == Stand::Queued) else {
-        return Ok(None);
-    };
-    let ranks = surface.store.ranks(&entry.pool, std::slice::from_ref(&listed.generation)).await?;
-    Ok(ranks.first().map(|(_, rank)| rank.before))
 }
 
 fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {
@@ -232,6 +228,7 @@ fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {
         position: surface.encoder.position(latest.sequence),
         queue_position: None,
         eta: latest.metadata.get("estimatedSecondsRemaining").and_then(Value::as_f64),
+        deadline: shown.deadline,
         artifacts: Vec::new(),
         retry_of: shown.retry_of,
         traceparent: shown.trace,

@@ -59,6 +59,9 @@ const EXPIRY_GRACE_MS: u64 = 30_000;
 /// Reads of the store at once. Live events come from memory; these serve lists, pages and catching up.
 const READERS: usize = 4;
 
+/// Workers that run something are waited for during this part of the drain: half, so that connections get the other.
+const DRAIN_WORKERS_SHARE: u32 = 2;
+
 /// How the server is started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -126,7 +129,9 @@ pub struct Running {
 /// What stops when.
 #[derive(Default)]
 struct Lifetimes {
-    /// First: no new connection, no new stream; what is under way ends.
+    /// Before all else: no run is offered, and those who ask hear that this server goes away.
+    draining: CancellationToken,
+    /// Then: no new connection, no new stream; what is under way ends.
     ears_stop: CancellationToken,
     ears: TaskTracker,
     /// Connections that did not end in time are dropped.
@@ -200,13 +205,18 @@ impl Running {
         &self.orchestrator
     }
 
-    /// Stops in order: no new work, connections end or are dropped after the configured drain, decisions are written, the
-    /// store is closed.
+    /// Stops in order: nothing is offered and workers may finish, connections end or are dropped after the configured
+    /// drain, decisions are written, the store is closed.
     pub async fn stop(self) {
-        let Lifetimes { ears_stop, ears, abandon, hands_stop, hands } = self.lifetimes;
+        let Lifetimes { draining, ears_stop, ears, abandon, hands_stop, hands } = self.lifetimes;
+        let until = tokio::time::Instant::now() + self.drain;
+        draining.cancel();
+        if !self.orchestrator.drain(self.drain / DRAIN_WORKERS_SHARE).await {
+            tracing::info!("workers keep what they run and go on with the next start");
+        }
         ears_stop.cancel();
         ears.close();
-        if tokio::time::timeout(self.drain, ears.wait()).await.is_err() {
+        if tokio::time::timeout_at(until, ears.wait()).await.is_err() {
             tracing::warn!(connections = ears.len(), "connections dropped after the drain");
             abandon.cancel();
             ears.wait().await;
@@ -350,7 +360,7 @@ impl House<'_> {
             studio: self.studio(),
             guest: self.guest(),
             webhooks,
-            draining: lifetimes.ears_stop.clone(),
+            draining: lifetimes.draining.clone(),
         })
     }
 

@@ -1,12 +1,9 @@
 // How long to wait before the next try. Pure: randomness comes in.
 
-/** Bounds of waiting, in milliseconds. */
-export interface BackoffBounds {
-    /** The first wait is anything up to this. */
-    readonly minMs: number;
-    /** No wait is longer, unless the server asks for it. */
-    readonly maxMs: number;
-}
+import type { Timing } from "./world.ts";
+
+/** The first wait is anything up to the one, and no wait is longer than the other, unless the server asks for it. */
+export type BackoffBounds = Pick<Timing, "backoffMinMs" | "backoffMaxMs">;
 
 /** 50 ms: even the luckiest jitter leaves a server that refuses everybody time to breathe. */
 const FLOOR_MS = 50;
@@ -16,6 +13,6 @@ const FLOOR_MS = 50;
  * do not come back together. `askedMs` is what the server asked for, and the least.
  */
 export function backoffMs(attempt: number, bounds: BackoffBounds, random: number, askedMs = 0): number {
-    const bound = Math.min(bounds.maxMs, bounds.minMs * 2 ** Math.min(attempt - 1, 30));
+    const bound = Math.min(bounds.backoffMaxMs, bounds.backoffMinMs * 2 ** Math.min(attempt - 1, 30));
     return Math.round(Math.max(askedMs, FLOOR_MS, random * bound));
 }

@@ -175,7 +175,7 @@ export class Connection {
         const outlet: Outlet = {
             wanted: (id) => this.#stores.get(id)?.wanted ?? null,
             opened: () => isMine() && this.#opened(transport),
-            heard: (id, input) => !isMine() || this.#heard(id, input),
+            heard: (id, input, onlyForList) => !isMine() || this.#heard(id, input, onlyForList),
             frame: (frame) => isMine() && this.#stores.get(frame.header.generationId)?.see(frame),
             ended: (ending) => isMine() && this.#ended(transport, ending),
         };
@@ -204,8 +204,8 @@ export class Connection {
         this.#tell();
     }
 
-    #heard(id: string, input: Input): boolean {
-        const effect = this.#stores.get(id)?.hear(input, id) ?? "none";
+    #heard(id: string, input: Input, onlyForList?: boolean): boolean {
+        const effect = (!onlyForList && this.#stores.get(id)?.hear(input, id)) || "none";
         if (id !== ALL_OF_MINE) this.#stores.get(ALL_OF_MINE)?.hear(input, id);
         if (input.kind === "subscribed" || input.kind === "event") this.#tell();
         if (effect === "resume") this.#each((transport) => transport.join(id));
@@ -238,8 +238,7 @@ export class Connection {
 
     /** Lets go of what is open and decides where to try next; answers after how many milliseconds. */
     #leave(loss: Loss): number {
-        const { backoffMinMs: minMs, backoffMaxMs: maxMs } = this.#world.timing;
-        const next = lost(this.#ladder, loss, this.#world.now(), { minMs, maxMs }, this.#world.random());
+        const next = lost(this.#ladder, loss, this.#world.now(), this.#world.timing, this.#world.random());
         this.#drop();
         this.#ladder = next.ladder;
         return next.waitMs;

@@ -21,6 +21,7 @@ export interface Metadata {
     readonly currentFrame?: number;
     readonly totalFrames?: number;
     readonly estimatedSecondsRemaining?: number;
+    /** Its place in the queue, from 1. */
     readonly queuePosition?: number;
     /** Milliseconds since 1970. */
     readonly retryAt?: number;
@@ -92,7 +93,7 @@ export function decodeEvent(wire: unknown): GenerationEvent | null {
 /** A hint, or null when the wire holds something else. */
 export function decodeHint(wire: unknown): Hint | null {
     const hint = decodeEvent(wire) as Hint | null;
-    return hint !== null && hint.ephemeral && isCount(hint.tick) ? hint : null;
+    return hint?.ephemeral && isCount(hint.tick) ? hint : null;
 }
 
 function isCount(value: unknown): value is number {

@@ -15,6 +15,8 @@ export interface Submission {
     readonly priority?: Priority;
     /** One's own facts; they come back in each event's `metadata.client`. */
     readonly metadata?: Readonly<Record<string, unknown>>;
+    /** By when it has to have ended, in milliseconds since 1970; else it fails with `DEADLINE_EXCEEDED`. */
+    readonly deadline?: number;
     /** On whose behalf; wants a token of role `service`. */
     readonly owner?: string;
     readonly tenant?: string;
@@ -38,9 +40,12 @@ export interface Generation {
     readonly input: Readonly<Record<string, unknown>>;
     readonly priority: Priority;
     readonly position: string;
+    /** Its place in the queue, 1 for the next; absent unless queued. */
     readonly queuePosition?: number;
     /** Seconds, estimated. */
     readonly eta?: number;
+    /** By when it has to have ended, in milliseconds since 1970, where that was asked. */
+    readonly deadline?: number;
     readonly artifacts?: readonly ArtifactLink[];
     readonly retryOf?: string;
     /** Milliseconds since 1970. */

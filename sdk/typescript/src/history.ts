@@ -89,9 +89,7 @@ export function beginHistory(id: string, begin: Begin = {}): History {
         counts: { events: 0, repeats: 0, holes: 0, skipped: 0, snapshots: 0 },
         error: null,
     };
-    // What comes first must follow what was kept: the list of one's own may be heard before the answer for this store.
-    const place = /(^start|:(\d+))$/.exec(begin.after ?? "");
-    const empty = { state, sequence: place && Number(place[2] ?? 0), resuming: false };
+    const empty = { state, sequence: begin.after === "start" ? 0 : null, resuming: false };
     return begin.event === undefined ? empty : take(empty, { kind: "event", event: begin.event });
 }
 
@@ -111,8 +109,7 @@ export function reduce(history: History, input: Input): readonly [History, Effec
         case "subscribed":
             return reduceSubscribed(history, input.position);
         case "done":
-            // Told that it ended, and nothing known to go on from: the current state is asked for.
-            return missing(state.event ? history : { ...change(history, { position: null }), sequence: null });
+            return missing(history);
         case "gone":
         case "refused": {
             const { kind, error } = input;
@@ -120,7 +117,7 @@ export function reduce(history: History, input: Input): readonly [History, Effec
             return [change(history, { phase: state.event && error.code === "not_found" ? "gone" : kind, error }), "none"];
         }
         case "disconnected": {
-            const calm = history.resuming ? { ...history, resuming: false } : history;
+            const calm = { ...history, resuming: false };
             return [state.phase === "live" ? change(calm, { phase: "joining" }) : calm, "none"];
         }
     }
@@ -163,7 +160,9 @@ function reduceSubscribed(history: History, position: string | undefined): reado
 /** Something is missing: ask for it once on this connection, and on a new one when that did not help. */
 function missing(history: History): readonly [History, Effect] {
     if (history.resuming) return [{ ...history, resuming: false }, "reconnect"];
-    return [{ ...count(history, "holes"), resuming: true }, "resume"];
+    // Told that it ended, and nothing known to go on from: the current state is asked for.
+    const lost = history.sequence === null ? change(history, { position: null }) : history;
+    return [{ ...count(lost, "holes"), resuming: true }, "resume"];
 }
 
 function take(history: History, input: Input & { kind: "event" }): History {

@@ -36,8 +36,7 @@ export class Http {
             } catch (error) {
                 const again = error instanceof RushesError && error.retryable && call.repeatable === true && attempt < TRIES_MAX;
                 if (!again) throw error;
-                const { backoffMinMs: minMs, backoffMaxMs: maxMs } = this.#world.timing;
-                const waitMs = backoffMs(attempt, { minMs, maxMs }, this.#world.random(), error.retryAfterMs);
+                const waitMs = backoffMs(attempt, this.#world.timing, this.#world.random(), error.retryAfterMs);
                 await pause(this.#world, waitMs, call.signal);
             }
         }
@@ -130,6 +129,6 @@ export function pause(world: World, ms: number, signal?: AbortSignal): Promise<v
             resolve();
         });
         if (signal?.aborted) abort();
-        else signal?.addEventListener("abort", abort, { once: true });
+        else signal?.addEventListener("abort", abort);
     });
 }

@@ -225,8 +225,9 @@ export class Mine {
             const isBelow = hasMore && found.createdAt < (generations.at(-1)?.createdAt ?? 0);
             const known = generations.find((one) => one.id === id);
             if (!isBelow && (known?.status.sequence ?? 0) <= found.status.sequence) this.#replace(found);
-        } catch {
-            // The next reading of the list brings it, or it is gone.
+        } catch (error) {
+            // Deleted between its last event and this; after anything else the next reading of the list brings it.
+            if (error instanceof RushesError && error.code === "not_found") this.#drop(id);
         } finally {
             this.#asked.delete(id);
         }

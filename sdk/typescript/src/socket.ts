@@ -3,6 +3,7 @@
 import { endingOfClose, type Ending } from "./ending.ts";
 import { RushesError } from "./errors.ts";
 import { decodeFrame } from "./frame.ts";
+import type { Input } from "./history.ts";
 import { decodeServerMessage, type ClientMessage, type ServerMessage } from "./live.ts";
 import type { Tokens } from "./tokens.ts";
 import { ALL_OF_MINE, type Outlet, type Transport } from "./transport.ts";
@@ -24,7 +25,8 @@ export class SocketTransport implements Transport {
     readonly #outlet: Outlet;
     #socket: WebSocketLike | null = null;
     #token: string | null = null;
-    #dog: Watchdog;
+    /** Set when the socket is begun, and looked at from then on. */
+    #dog!: Watchdog;
     #isOpen = false;
     #isOver = false;
     /**
@@ -32,6 +34,10 @@ export class SocketTransport implements Transport {
      * wanted meanwhile is asked for when the answer is there.
      */
     readonly #joined = new Map<string, number>();
+    /** What `unsubscribe` was said of and not answered yet: what is heard of it until then is of the past. */
+    #left: string[] = [];
+    /** All of one's own was watched on this socket, so the server may tell of what nobody else asked for. */
+    #isListed = false;
     readonly #timers = new Set<() => void>();
     #reconnectMs: number | undefined;
 
@@ -40,7 +46,6 @@ export class SocketTransport implements Transport {
         this.#tokens = tokens;
         this.#world = world;
         this.#outlet = outlet;
-        this.#dog = { heardAt: world.now(), askedAt: world.now() };
         for (const id of ids) this.#joined.set(id, ANSWERED);
         void this.#open();
     }
@@ -50,6 +55,9 @@ export class SocketTransport implements Transport {
         const wanted = this.#isOpen ? this.#outlet.wanted(id) : null;
         this.#joined.set(id, isAsked ? ASK_AGAIN : wanted ? ASKED : ANSWERED);
         if (isAsked || !wanted) return;
+        // What the list tells of it stands elsewhere than the store, and may be on its way still.
+        if (isAsked === undefined && this.#isListed) this.#unsubscribe(id);
+        this.#isListed ||= id === ALL_OF_MINE;
         this.#say({
             type: "subscribe",
             ...whose(id),
@@ -66,7 +74,7 @@ export class SocketTransport implements Transport {
         const isListed = this.#joined.has(ALL_OF_MINE);
         // The list of all one's own wants its events still. Pictures are wanted no more, which may not be said yet.
         if (isListed && !isAsked) return;
-        this.#say({ type: "unsubscribe", ...whose(id) });
+        this.#unsubscribe(id);
         if (isListed) this.join(ALL_OF_MINE);
     }
 
@@ -133,39 +141,52 @@ export class SocketTransport implements Transport {
             case "authenticated":
                 if (this.#isOpen) return;
                 this.#isOpen = true;
-                this.#dog = { heardAt: this.#world.now(), askedAt: null };
+                this.#dog = { ...this.#dog, askedAt: null };
                 this.#outlet.opened();
                 // All one's own last, whose sign sorts before all ids: what has a place of its own goes on from there.
                 for (const id of [...this.#joined.keys()].sort().reverse()) this.join(id);
                 return;
             case "event":
-                this.#outlet.heard(message.event.generationId, message);
-                return;
+                return this.#heard(message.event.generationId, message);
             case "hint":
-                this.#outlet.heard(message.hint.generationId, message);
-                return;
+                return this.#heard(message.hint.generationId, message);
             case "subscribed":
                 return this.#answered(message);
             case "done":
                 // It ends the subscription before the one that was asked for since.
                 if (this.#joined.get(message.generationId)) return;
-                this.#outlet.heard(message.generationId, message);
-                return;
+                return this.#heard(message.generationId, message);
             case "error":
                 return this.#refused(message.error, message.generationId);
             case "reconnect":
                 this.#reconnectMs = message.afterMs;
                 return;
+            case "unsubscribed": {
+                const { generationId: id = ALL_OF_MINE } = message;
+                const at = this.#left.indexOf(id);
+                if (at >= 0) this.#left.splice(at, 1);
+                return;
+            }
             default:
                 // Nothing to do; a kind that is added to the union has to be put somewhere.
-                message.kind satisfies "unsubscribed" | "accepted" | "backpressure" | "pong" | "unknown";
+                message.kind satisfies "accepted" | "backpressure" | "pong" | "unknown";
         }
+    }
+
+    /** The list hears of the past too: what follows begins at the place of the store, which may be further. */
+    #heard(id: string, input: Input): void {
+        this.#outlet.heard(id, input, this.#left.includes(id));
+    }
+
+    #unsubscribe(id: string): void {
+        this.#left.push(id);
+        this.#say({ type: "unsubscribe", ...whose(id) });
     }
 
     #answered(message: ServerMessage & { kind: "subscribed" }): void {
         const { generationId: id = ALL_OF_MINE } = message;
         const before = this.#joined.get(id);
-        if (before === undefined) return;
+        if (before === undefined || this.#left.includes(id)) return;
         this.#joined.set(id, ANSWERED);
         if (before === ASK_AGAIN) this.join(id);
         else this.#outlet.heard(id, message);
@@ -175,15 +196,16 @@ export class SocketTransport implements Transport {
         if (error.code === "unauthorized") return; // A close follows and says it.
         if (id !== undefined && !error.retryable) {
             this.#joined.delete(id);
-            this.#outlet.heard(id, { kind: "refused", error });
-            return;
+            return void this.#outlet.heard(id, { kind: "refused", error });
         }
         if (!error.retryable) return;
         // Asked too fast, or the store cannot be read: whoever waits for an answer asks again.
         this.#later(this.#world.timing.refusedMs * (1 + this.#world.random()), () => {
-            for (const [waiting, state] of this.#joined) {
+            // Any `unsubscribe` may be what was refused, and is said again.
+            if (id === undefined) this.#left = [];
+            for (const [waiting, state] of [...this.#joined]) {
                 if (waiting !== id && (id !== undefined || state === ANSWERED)) continue;
-                this.#joined.set(waiting, ANSWERED);
+                this.#joined.delete(waiting);
                 this.join(waiting);
             }
         });

@@ -38,8 +38,11 @@ export interface Outlet {
     wanted(id: string): Wanted | null;
     /** Bytes come through. */
     opened(): void;
-    /** False when something is missing: `join` was called again, and what follows on this way is out of order. */
-    heard(id: string, input: Input): boolean;
+    /**
+     * False when something is missing: `join` was called again, and what follows on this way is out of order. `onlyForList`:
+     * it came before what its store asked for, and is for the list of one's own alone.
+     */
+    heard(id: string, input: Input, onlyForList?: boolean): boolean;
     frame(frame: Frame): void;
     ended(ending: Ending): void;
 }

@@ -48,13 +48,6 @@ describe("what a watcher knows", () => {
         expect(history.state).toMatchObject({ phase: "live", position: at(4), counts: { events: 4, holes: 1, repeats: 0 } });
     });
 
-    it("takes nothing for the first that does not follow the position it was kept with", () => {
-        const { history, effects } = run({ after: at(3) }, event(5), event(4), event(5), subscribed(5));
-        expect(effects).toEqual(["resume", "none", "none", "none"]);
-        expect(history.state.recent.map(({ sequence }) => sequence)).toEqual([4, 5]);
-        expect(history.state).toMatchObject({ phase: "live", position: at(5), counts: { events: 2, holes: 1 } });
-    });
-
     it("asks for the current state when it ended at the position that was kept", () => {
         const { history, effects } = run({ after: at(7) }, { kind: "done" }, event(7, { snapshot: true }));
         expect(effects).toEqual(["resume", "none"]);

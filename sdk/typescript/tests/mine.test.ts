@@ -2,10 +2,10 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
-import { Rushes, type Options, type Rung } from "../src/index.ts";
+import { Rushes, type GenerationStore, type Options, type Rung } from "../src/index.ts";
 import { Mine, type MineSnapshot } from "../src/mine.ts";
 import { ScriptedServer } from "./scripted.ts";
-import { until } from "./support.ts";
+import { eventOf, until } from "./support.ts";
 
 const timing = { backoffMinMs: 20, backoffMaxMs: 60, openMs: 500, pollMs: 1_000, turnMs: 20, lingerMs: 10, climbMs: 60_000 };
 let server: ScriptedServer;
@@ -86,6 +86,93 @@ describe.each<Rung>(["websocket", "sse", "poll"])("over %s, the list of one's ow
     });
 });
 
+describe("on the socket of the list of one's own, a store", () => {
+    /** What the list tells of `gen_a` while the store's first message is on its way. */
+    function meanwhile(tell: () => void): void {
+        server.faults.meanwhile = (message) => {
+            if (message.generationId !== "gen_a") return;
+            server.faults = {};
+            tell();
+        };
+    }
+    const tells = (sequence: number, more: object = {}) =>
+        server.says({ type: "status_update", generationId: "gen_a", data: eventOf("gen_a", sequence), position: server.position(sequence), ...more });
+    const begins: [string, (rushes: Rushes) => Promise<GenerationStore>, number[]][] = [
+        ["a kept position", async (rushes) => rushes.watch("gen_a", { after: "k:2" }), [3, 4, 5, 6, 7]],
+        ["the start", async (rushes) => rushes.watch("gen_a", { after: "start" }), [1, 2, 3, 4, 5, 6, 7]],
+        ["an event", async (rushes) => rushes.watch(await rushes.get("gen_a")), [4, 5, 6, 7]],
+        ["the current state", async (rushes) => rushes.watch("gen_a"), [6, 7]],
+    ];
+    const whiles: [string, () => void][] = [
+        ["its newest event", () => [5, 6].forEach((sequence) => tells(sequence))],
+        ["what progress was left out for", () => tells(6, { previous: 3 })],
+        ["its state", () => tells(5, { recovery: "snapshot" })],
+        ["its end", () => server.says({ type: "done", generationId: "gen_a" })],
+    ];
+    const cases = begins.flatMap(([begin, open, all]) => whiles.map(([what, tell]) => ({ begin, open, all, what, tell })));
+
+    it.each(cases)("that begins with $begin takes its own only when the list says $what first", async ({ open, all, tell }) => {
+        server.publish("gen_a", 4);
+        const rushes = client({ transports: ["websocket"] });
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        const store = await open(rushes);
+        meanwhile(() => {
+            // The store's own subscription finds all of it; the list has told of a part.
+            server.logs.get("gen_a")?.push(eventOf("gen_a", 5), eventOf("gen_a", 6));
+            tell();
+        });
+        const leave = store.subscribe(() => {});
+        await until(store, ({ phase, event }) => phase === "live" && event?.sequence === 6);
+        server.publish("gen_a", 1);
+        const { recent, counts } = await until(store, ({ event }) => event?.sequence === 7);
+        expect(recent.map(({ sequence }) => sequence)).toEqual(all);
+        expect(counts).toEqual({ events: all.length, repeats: 0, holes: 0, skipped: 0, snapshots: 0 });
+        leave();
+        leaveMine();
+    });
+
+    it("lets the list hear what it does not take", async () => {
+        server.publish("gen_a", 4);
+        const rushes = client({ transports: ["websocket"] });
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        meanwhile(() => tells(9));
+        const store = rushes.watch("gen_a", { after: "k:2" });
+        const leave = store.subscribe(() => {});
+        await until(mine, (now) => stands(now).gen_a === 9);
+        expect((await until(store, ({ phase }) => phase === "live")).recent.map(({ sequence }) => sequence)).toEqual([3, 4]);
+        leave();
+        leaveMine();
+    });
+
+    it("misses nothing when it was told to slow down, and when it left and came again at once", async () => {
+        server.publish("gen_a", 4);
+        vi.spyOn(Math, "random").mockReturnValue(0);
+        const rushes = client({ transports: ["websocket"], timing: { ...timing, refusedMs: 50 } });
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        const store = rushes.watch("gen_a", { after: "k:2" });
+        store.subscribe(() => {})();
+        const leave = store.subscribe(() => {});
+        await vi.waitUntil(() => server.count("ws subscribe gen_a") === 2);
+        tells(4);
+        server.refusal = null;
+        await until(store, ({ phase }) => phase === "live");
+        server.publish("gen_a", 1);
+        const { recent, counts } = await until(store, ({ event }) => event?.sequence === 5);
+        expect(recent.map(({ sequence }) => sequence)).toEqual([3, 4, 5]);
+        expect(counts.holes).toBe(0);
+        vi.restoreAllMocks();
+        leave();
+        leaveMine();
+    });
+});
+
 describe("the list of one's own", () => {
     it("keeps its snapshot until something changes, and lets go when nobody listens", async () => {
         server.publish("gen_a", 1);
@@ -120,6 +207,20 @@ describe("the list of one's own", () => {
         await until(mine, ({ phase }) => phase === "live");
         await mine.delete("gen_a");
         expect(ids(mine.getSnapshot())).toEqual(["gen_b"]);
+        leave();
+    });
+
+    it("drops what was deleted as soon as it had ended, and is not found when its files are asked for", async () => {
+        server.publish("gen_a", 2);
+        server.publish("gen_b", 2);
+        const mine = new Mine(client({ transports: ["websocket"] }));
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        const asked = server.count("GET /v1/generations");
+        server.publish("gen_a", 1, 3);
+        server.logs.delete("gen_a");
+        expect(ids(await until(mine, (now) => !("gen_a" in stands(now))))).toEqual(["gen_b"]);
+        expect(server.count("GET /v1/generations"), "one question, and no list read anew").toBe(asked + 1);
         leave();
     });
 

@@ -8,7 +8,7 @@ import { beginLadder, climb, climbed, lost, opened, rungOf, RUNGS, type Ladder, 
 import { watch } from "../src/watchdog.ts";
 import { randomOf, SEED } from "./support.ts";
 
-const bounds = { minMs: 1_000, maxMs: 30_000 };
+const bounds = { backoffMinMs: 1_000, backoffMaxMs: 30_000 };
 
 describe("waiting", () => {
     it.each([[1, 1_000], [2, 2_000], [3, 4_000], [5, 16_000], [6, 30_000], [5_000, 30_000]])("try %i waits at most %i ms", (attempt, most) => {

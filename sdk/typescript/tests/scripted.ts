@@ -17,6 +17,8 @@ export interface Faults {
     muteSockets?: boolean;
     /** Answers sockets so. */
     refuseSockets?: number;
+    /** Called with each message of a socket before it counts: what is sent here was on its way already. */
+    meanwhile?: (message: Readonly<Record<string, string>>) => void;
     /** Answers, after so many milliseconds, only the last of the `subscribe`s of a generation that came meanwhile. */
     mergeMs?: number;
     /** Holds the body of streams back, as a buffering proxy does. */
@@ -33,7 +35,7 @@ export class ScriptedServer {
     url = "";
     epoch = "k";
     faults: Faults = {};
-    /** What every `subscribe` is answered by, without saying whose it was; null for none. */
+    /** What every `subscribe` and `unsubscribe` is answered by, without saying whose it was; null for none. */
     refusal: { code: string; error: string; retryable: boolean } | null = null;
     /** Those that are accepted; null accepts everything. */
     tokens: Set<string> | null = null;
@@ -132,15 +134,19 @@ export class ScriptedServer {
             const message = JSON.parse(String(data)) as Record<string, string>;
             const id = message.mine ? "*" : (message.generationId ?? "");
             this.asked.push(`ws ${message.type} ${message.token ?? id} ${message.after ?? ""}`.trim());
+            this.faults.meanwhile?.(message);
             if (message.type === "ping") send({ type: "pong" });
             if (message.type === "authenticate") {
                 if (this.tokens !== null && !this.tokens.has(message.token ?? "")) socket.close(4003, "bad token");
                 else send({ type: "authenticated", userId: "u" });
             }
-            if (message.type === "unsubscribe") watching.get(id)?.();
+            if (/subscribe/.test(message.type ?? "") && this.refusal !== null) return send({ type: "error", ...this.refusal });
+            if (message.type === "unsubscribe") {
+                watching.get(id)?.();
+                send({ type: "unsubscribed", ...(message.mine ? { mine: true } : { generationId: id }) });
+            }
             if (message.type !== "subscribe") return;
             watching.get(id)?.();
-            if (this.refusal !== null) return send({ type: "error", ...this.refusal });
             if (message.mine) {
                 watching.set("*", this.#followAll((one, from) => {
                     if (!watching.has(one)) watching.set(one, this.#follow(socket, one, this.logs.get(one) ?? [], from, send, true));

@@ -1,7 +1,7 @@
 //! A worker as a process of its own that waits instead of drawing: what is tested with it is who gets which run, and what
 //! becomes of it when the process is killed or frozen. Each stage takes as long as it is told.
 //!
-//! `stage-worker URL NAME LOG SHORTEST LONGEST`: milliseconds of a stage. Every answered message of a run is written to LOG
+//! `stage-worker URL NAME LOG SHORTEST LONGEST [LINES]`: milliseconds of a stage, and how many lines of log it says in each. Every answered message of a run is written to LOG
 //! as `generation fence sequence` when it was taken, and as `generation fence refused` when it was not.
 
 use std::{io::Write as _, time::Duration};
@@ -23,6 +23,7 @@ struct Worker {
     log: std::fs::File,
     shortest_ms: u64,
     longest_ms: u64,
+    lines: usize,
     dice: u64,
     said: u64,
 }
@@ -38,15 +39,16 @@ struct Run {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, name, log, shortest, longest] = arguments.as_slice() else {
-        anyhow::bail!("stage-worker URL NAME LOG SHORTEST LONGEST")
+    let [url, name, log, shortest, longest, lines @ ..] = arguments.as_slice() else {
+        anyhow::bail!("stage-worker URL NAME LOG SHORTEST LONGEST [LINES]")
     };
+    let lines = lines.first().map_or(Ok(0), |lines| lines.parse())?;
     let instance = std::process::id().to_string();
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let dice = u64::from(std::process::id());
     let (shortest_ms, longest_ms) = (shortest.parse()?, longest.parse()?);
     let mut worker =
-        Worker { url: url.clone(), name: name.clone(), instance, log, shortest_ms, longest_ms, dice, said: 0 };
+        Worker { url: url.clone(), name: name.clone(), instance, log, shortest_ms, longest_ms, lines, dice, said: 0 };
     let mut held = None;
     loop {
         // The connection ended, by the server's death or by ours having slept: come back with what is still held.
@@ -119,6 +121,12 @@ impl Worker {
             let takes =
                 Duration::from_millis(self.shortest_ms + self.roll() % (self.longest_ms - self.shortest_ms + 1));
             tokio::time::sleep(takes).await;
+            for line in 0..self.lines {
+                let event = json!({"type": "event", "event": "log", "message": format!("line {line}")});
+                if !self.durable(socket, run, event).await? {
+                    return Ok(());
+                }
+            }
             let event = json!({"type": "event", "event": "stage_completed", "stage": stage});
             if !self.durable(socket, run, event).await? {
                 return Ok(());

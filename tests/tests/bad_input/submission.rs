@@ -92,7 +92,29 @@ async fn a_field_that_is_not_built_is_said_to_be_unsupported() -> Result<()> {
         &[
             (json!({"prompt": "a lake", "webhook": "https://a.example"}), &["webhook", "leave"]),
             (json!({"prompt": "a lake", "delay": 5}), &["delay"]),
-            (json!({"prompt": "a lake", "deadline": 5}), &["deadline"]),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_deadline_that_makes_no_sense_says_what_would_do() -> Result<()> {
+    refused(
+        400,
+        "invalid_request",
+        &[
+            // Seconds where milliseconds are wanted lie in the past.
+            (
+                json!({"prompt": "a lake", "deadline": 4_102_444_800_u64}),
+                &["deadline", "to come", "milliseconds since 1970"],
+            ),
+            (json!({"prompt": "a lake", "deadline": 1_700_000_000_000_u64}), &["deadline", "to come"]),
+            (json!({"prompt": "a lake", "deadline": 4_102_444_800_000_u64}), &["deadline", "at most"]),
+            (json!({"prompt": "a lake", "deadline": "tomorrow"}), &["tomorrow"]),
+            (
+                json!({"pipeline": "external", "input": {}, "deadline": 4_102_444_800_000_u64}),
+                &["deadline", "external"],
+            ),
         ],
     )
     .await

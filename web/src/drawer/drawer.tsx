@@ -1,6 +1,7 @@
 // "Under the hood": how events reach this page, and two ways to disturb them.
 
-import type { Connection, GenerationState, Rung } from "@rushes/client";
+import { useLayoutEffect, useRef } from "react";
+import type { Connection, ConnectionSnapshot, GenerationState, Rung } from "@rushes/client";
 import type { PlayerSnapshot } from "@rushes/client/player";
 import { CloseIcon, ScissorsIcon } from "../frame/icons.tsx";
 import { Segmented } from "../frame/segmented.tsx";
@@ -18,16 +19,25 @@ const TEST_IDS: Readonly<Record<Rung, string>> = { websocket: "use-websocket", s
 
 interface Props {
     readonly watched: Watched | null;
+    readonly isDeleted: boolean;
     readonly player: PlayerSnapshot;
     readonly onCut: () => void;
     readonly onUse: (rung: Rung) => void;
     readonly onClose: () => void;
 }
 
-export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
+export function Drawer({ watched, isDeleted, player, onCut, onUse, onClose }: Props) {
     const { client } = useSession();
+    const drawer = useRef<HTMLElement>(null);
+    // Whoever was in it goes on where it was opened.
+    useLayoutEffect(() => {
+        const own = drawer.current;
+        return () => {
+            if (own?.contains(document.activeElement)) document.querySelector<HTMLElement>(".drawer-toggle")?.focus();
+        };
+    }, []);
     return (
-        <aside className="drawer" data-testid="drawer" aria-label="Under the hood">
+        <aside ref={drawer} className="drawer" data-testid="drawer" aria-label="Under the hood">
             <header className="drawer-head">
                 <h2>Under the hood</h2>
                 <button type="button" className="button icon-button quiet" aria-label="Close" title="Esc" onClick={onClose}>
@@ -35,6 +45,7 @@ export function Drawer({ watched, player, onCut, onUse, onClose }: Props) {
                 </button>
             </header>
             <Ways connection={client.connection} onCut={onCut} onUse={onUse} />
+            {isDeleted && <p className="drawer-note" role="status">This film was deleted. Below stands what this page heard of it before.</p>}
             {watched === null ? <p className="muted drawer-empty">Generate or open a film: its events appear here as they are committed.</p> : <Inside watched={watched} player={player} />}
         </aside>
     );
@@ -63,14 +74,15 @@ function Ways({ connection, onCut, onUse }: Pick<Props, "onCut" | "onUse"> & { r
 
 function Inside({ watched, player }: { readonly watched: Watched; readonly player: PlayerSnapshot }) {
     const { client } = useSession();
-    const { transport, state: connection } = useValue(client.connection);
+    const connection = useValue(client.connection);
+    const { transport } = connection;
     const state = useValue(watched.store);
     const log = useValue(watched.log);
     return (
         <>
             <Latency log={log} />
             <dl className="facts">
-                <Fact name="Transport" testId="transport" value={`${NAMES[transport]}${connection === "offline" ? " (closed: nothing to watch)" : ""}`} />
+                <Fact name="Transport" testId="transport" value={`${NAMES[transport]}${closedWhy(connection)}`} />
                 <Fact name="Position" testId="position" value={state.position ?? "none yet"} isCode />
                 <Fact name="Events" value={`${state.counts.events}`} />
                 <Fact name="Repeats dropped" value={`${state.counts.repeats}`} />
@@ -83,6 +95,11 @@ function Inside({ watched, player }: { readonly watched: Watched; readonly playe
             <EventRows rows={log.rows} />
         </>
     );
+}
+
+function closedWhy({ state, retryAt, error }: ConnectionSnapshot): string {
+    if (state !== "offline") return "";
+    return retryAt === null && error === null ? " (closed: nothing to watch)" : " (no answer)";
 }
 
 interface FactProps {

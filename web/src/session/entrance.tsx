@@ -76,8 +76,13 @@ function Waiting({ error }: { readonly error: RushesError }) {
             <div className="entrance-card">
                 <Mark />
                 <h1 data-testid="connection">No answer yet</h1>
-                <p data-testid="notice">The server does not answer. This page looks again by itself.</p>
-                <Fault error={error} />
+                <p data-testid="notice" role="status">
+                    The server does not answer. This page looks again by itself.
+                </p>
+                {error.code !== "unreachable" && <Fault error={error} />}
+                <span className="bar" data-unknown="true" aria-hidden="true">
+                    <i />
+                </span>
             </div>
         </main>
     );

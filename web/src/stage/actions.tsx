@@ -1,7 +1,7 @@
 // What can be done with the open generation: cancel, retry, download.
 
-import { useRef, useState } from "react";
-import type { Generation, GenerationEvent } from "@rushes/client";
+import { useEffect, useRef, useState, type RefObject } from "react";
+import { RushesError, type Generation, type GenerationEvent } from "@rushes/client";
 import { CloseIcon, DownloadIcon, RetryIcon } from "../frame/icons.tsx";
 import { Fault } from "../frame/fault.tsx";
 import { useSession } from "../session/session.ts";
@@ -10,9 +10,11 @@ import { intend, randomKey, type Intent } from "../studio/intents.ts";
 interface Props {
     readonly event: GenerationEvent;
     readonly onAccepted: (generation: Generation) => void;
+    /** The server does not know it any more. */
+    readonly onMissing: () => void;
 }
 
-export function Actions({ event, onAccepted }: Props) {
+export function Actions({ event, onAccepted, onMissing }: Props) {
     const { client } = useSession();
     const [isBusy, setIsBusy] = useState(false);
     const [error, setError] = useState<unknown>(null);
@@ -25,6 +27,7 @@ export function Actions({ event, onAccepted }: Props) {
             return true;
         } catch (fault) {
             setError(fault);
+            if (fault instanceof RushesError && fault.code === "not_found") onMissing();
             return false;
         } finally {
             setIsBusy(false);
@@ -38,19 +41,29 @@ export function Actions({ event, onAccepted }: Props) {
         const isDone = await act(async () => onAccepted((await client.retry(id, { idempotencyKey: own.key })).generation));
         intent.current = { ...own, state: isDone ? "answered" : "failed", at: Date.now() };
     };
+    const [place, pressed] = useFocusKept(event.state);
     const isStopping = event.state === "cancelling";
     const canCancel = event.state === "queued" || event.state === "running" || isStopping;
     const film = event.state === "complete" ? event.metadata?.videoUrl : undefined;
     return (
-        <div className="actions">
+        <div ref={place} className="actions">
             {error !== null && <Fault error={error} />}
             {canCancel && (
-                <button type="button" className="button" data-testid="cancel" disabled={isBusy || isStopping} onClick={() => void act(() => client.cancel(id))}>
+                <button
+                    type="button"
+                    className="button"
+                    data-testid="cancel"
+                    disabled={isBusy || isStopping}
+                    onClick={() => {
+                        pressed();
+                        void act(() => client.cancel(id));
+                    }}
+                >
                     <CloseIcon /> {isStopping ? "Cancelling…" : "Cancel"}
                 </button>
             )}
             {(event.state === "failed" || event.state === "cancelled") && (
-                <button type="button" className="button primary" data-testid="retry" disabled={isBusy} onClick={() => void retry()}>
+                <button type="button" className={event.metadata?.retryable === false ? "button" : "button primary"} data-testid="retry" disabled={isBusy} onClick={() => void retry()}>
                     <RetryIcon /> Try again
                 </button>
             )}
@@ -62,4 +75,18 @@ export function Actions({ event, onAccepted }: Props) {
             )}
         </div>
     );
+}
+
+/** A button that was pressed gives way to another one; whoever uses the keyboard goes on there and not at the top of the page. */
+function useFocusKept(state: GenerationEvent["state"]): readonly [RefObject<HTMLDivElement | null>, pressed: () => void] {
+    const place = useRef<HTMLDivElement>(null);
+    const isPressed = useRef(false);
+    useEffect(() => {
+        if (!isPressed.current || document.activeElement !== document.body) return;
+        const next = place.current?.querySelector<HTMLElement>("button:not(:disabled), a");
+        if (next == null) return;
+        isPressed.current = false;
+        next.focus();
+    }, [state]);
+    return [place, () => (isPressed.current = true)];
 }

@@ -61,7 +61,7 @@ export function Attach({ onClose }: { readonly onClose: () => void }) {
                     text={`rushes demo --no-worker\n\npip install websockets\npython3 worker.py ${socket} "$(rushes token --role worker --ttl 1d)"`}
                 />
                 <p className="muted">
-                    Of a demo, <code>rushes token</code> wants the folder with its secret: <code>--data rushes-data</code>. Live previews are binary messages of one
+                    Run <code>rushes token</code> where the demo runs, or name the folder with its secret: <code>--data rushes-data</code>. Live previews are binary messages of one
                     header and a picture. Reconnecting, cancelling and handing work back are in <code>examples/worker.py</code>, everything else in{" "}
                     <code>spec/protocol.md</code>, section 7.
                 </p>

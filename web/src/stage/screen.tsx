@@ -5,6 +5,7 @@ import type { GenerationStore } from "@rushes/client";
 import type { PlayerOptions, PlayerSnapshot } from "@rushes/client/player";
 import { useMedia } from "../studio/stores.ts";
 import { FilmBar } from "./film-bar.tsx";
+import type { Waiting } from "./shown.ts";
 import { NOTHING_SHOWN, usePlayer } from "./use-player.ts";
 import "./screen.css";
 
@@ -22,11 +23,13 @@ interface Props {
     readonly poster: string | undefined;
     readonly isOver: boolean;
     /** What stands in the frame until there is a picture. */
-    readonly waiting: string | null;
+    readonly waiting: Waiting | null;
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
+    /** The film is not to be had. */
+    readonly onBroken: () => void;
 }
 
-export function Screen({ store, ratio, description, poster, isOver, waiting, onPlayer }: Props) {
+export function Screen({ store, ratio, description, poster, isOver, waiting, onPlayer, onBroken }: Props) {
     const [snapshot, setSnapshot] = useState(NOTHING_SHOWN);
     const { canvas, video } = usePlayer(store, OPTIONS, setSnapshot);
     const [film, setFilm] = useState<HTMLVideoElement | null>(null);
@@ -55,10 +58,18 @@ export function Screen({ store, ratio, description, poster, isOver, waiting, onP
                     muted
                     playsInline
                     tabIndex={-1}
-                    onError={() => setIsBroken(true)}
+                    onError={() => {
+                        setIsBroken(true);
+                        onBroken();
+                    }}
                     onClick={() => film !== null && (film.paused ? void film.play() : film.pause())}
                 />
-                {snapshot.showing === "waiting" && waiting !== null && !isBroken && <p className="screen-word">{waiting}</p>}
+                {snapshot.showing === "waiting" && waiting !== null && !isBroken && (
+                    <p className="screen-word">
+                        <strong>{waiting.title}</strong>
+                        {waiting.text}
+                    </p>
+                )}
                 {isBroken && (
                     <p className="screen-word" role="alert">
                         The film cannot be played: its file is gone, or this browser does not play H.264.

@@ -1,7 +1,7 @@
 // What the stage says of a generation: the newest of what its store, HTTP and hints know. Pure.
 
 import type { GenerationEvent, GenerationState, Generation } from "@rushes/client";
-import { duration, words } from "../studio/format.ts";
+import { count, duration, words } from "../studio/format.ts";
 import { secondsLeft } from "../studio/estimate.ts";
 
 export interface Shown {
@@ -37,13 +37,47 @@ export function headingOf({ status }: Shown): string {
 /** What is beside the heading: how long, or for what it waits. */
 export function asideOf({ status }: Shown, generation: Generation | null, first: GenerationEvent | null): string | null {
     if (status.state === "queued") {
-        const place = status.metadata?.queuePosition ?? generation?.queuePosition;
+        const before = beforeOf(status, generation);
         if (status.metadata?.retryAt !== undefined) return "after a failed try";
-        if (place === undefined) return "waiting for a worker";
-        return place <= 1 ? "next in line" : `${place - 1} before it`;
+        if (before === undefined) return "waiting for a worker";
+        return before === 0 ? "next in line" : `${before} before it`;
     }
+    if (status.state === "complete") return generation === null ? null : `made in ${duration((status.timestamp - generation.createdAt) / 1_000)}`;
     const left = secondsLeft(status, first);
     return left === null ? null : `about ${duration(left)} left`;
+}
+
+/** What stands in the frame while there is no picture. */
+export interface Waiting {
+    readonly title: string;
+    readonly text?: string;
+}
+
+export function waitingOf({ status }: Shown, generation: Generation | null): Waiting | null {
+    switch (status.state) {
+        case "queued": {
+            const before = beforeOf(status, generation);
+            if (before === undefined) return { title: "In the queue", text: "It starts as soon as a worker is free." };
+            if (before === 0) return { title: "Next in line", text: "It starts as soon as a worker is free." };
+            return { title: `${count(before, "film")} before yours`, text: "Leave the page if you like: it keeps its place." };
+        }
+        case "running":
+            return { title: status.stage === "prompt_analysis" || status.stage === undefined ? "Reading the prompt…" : "The first frames are on their way…" };
+        case "cancelling":
+            return { title: "Stopping…" };
+        case "cancelled":
+            return { title: "Cancelled before there was a picture" };
+        case "failed":
+            return { title: "No film came of it" };
+        case "complete":
+            return status.metadata?.videoUrl === undefined ? { title: "Finished, and it made no film" } : null;
+    }
+}
+
+/** How many wait before it. A hint is newer than what was asked for over HTTP. */
+function beforeOf({ metadata }: GenerationEvent, generation: Generation | null): number | undefined {
+    const place = metadata?.queuePosition ?? generation?.queuePosition;
+    return place === undefined ? undefined : Math.max(0, place - 1);
 }
 
 /** What the worker says of the scene it draws. */

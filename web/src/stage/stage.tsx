@@ -10,19 +10,19 @@ import { useValue } from "../studio/stores.ts";
 import { Actions } from "./actions.tsx";
 import { AttachLine, Scene } from "./scene.tsx";
 import { Screen } from "./screen.tsx";
-import { useSession } from "../session/session.ts";
-import { asideOf, headingOf, promptOf, ratioOf, shownOf, type Shown } from "./shown.ts";
+import { asideOf, headingOf, promptOf, ratioOf, shownOf, waitingOf } from "./shown.ts";
 import { Stages } from "./stages.tsx";
 import type { Watched } from "./watched.ts";
 import "./stage.css";
 
 interface Props {
     readonly watched: Watched;
+    readonly isDeleted: boolean;
     readonly onAccepted: (generation: Generation) => void;
     readonly onPlayer: (snapshot: PlayerSnapshot) => void;
 }
 
-export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Props) {
+export const Stage = memo(function Stage({ watched, isDeleted, onAccepted, onPlayer }: Props) {
     const { store, generation, error } = watched;
     // Effects of the player below run before this one.
     useEffect(() => watched.log.open(), [watched.log]);
@@ -30,21 +30,26 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
     const shown = shownOf(state, generation);
     const began = useBegan(state.recent);
     const prompt = promptOf(generation);
-    const isUnlisted = useIsUnlisted(store.id);
-    const isGone = state.phase === "gone" || isUnlisted;
     const problem = state.error ?? error;
-    if (shown === null || isGone) {
+    if (shown === null || isDeleted) {
         return (
             <section className="stage" aria-label="Film">
-                <div className="screen" data-showing="waiting" data-over={isGone || problem !== null} style={{ "--ratio": 16 / 9 }}>
+                <div className="screen" data-showing="waiting" data-over={isDeleted || problem !== null} style={{ "--ratio": 16 / 9 }}>
                     <div className="screen-frame">
-                        <p className="screen-word">{isGone ? "This film was deleted." : problem === null ? "Looking for it…" : "There is no such film."}</p>
+                        <p className="screen-word">
+                            <strong>{isDeleted ? "This film was deleted" : problem === null ? "Looking for it…" : "There is no such film"}</strong>
+                        </p>
                     </div>
                 </div>
                 <div className="stage-head">
-                    <h2 className="stage-state" data-testid="state">{isGone ? "Deleted" : problem === null ? "Loading" : "Not found"}</h2>
-                    {isGone ? <p className="muted">It, its events and its files are gone from the server.</p> : problem !== null && <Fault error={problem} />}
+                    <h2 className="stage-state" data-testid="state">{isDeleted ? "Deleted" : problem === null ? "Loading" : "Not found"}</h2>
+                    {isDeleted ? (
+                        <p className="muted" role="alert">It, its events and its files are gone from the server.</p>
+                    ) : (
+                        problem !== null && <Fault error={problem} />
+                    )}
                 </div>
+                {prompt !== "" && <p className="stage-prompt muted">{prompt}</p>}
             </section>
         );
     }
@@ -59,18 +64,19 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
                 description={prompt || "film"}
                 poster={event.metadata?.thumbnailUrl}
                 isOver={isOver}
-                waiting={waitingWord(shown)}
+                waiting={waitingOf(shown, generation)}
                 onPlayer={onPlayer}
+                onBroken={watched.look}
             />
             <div className="stage-head">
                 <h2 className="stage-state" data-testid="state">{headingOf(shown)}</h2>
                 <span className="stage-aside">{asideOf(shown, generation, began.first)}</span>
-                {!isOver && (
+                {!isOver && (status.state !== "queued" || status.progress > 0) && (
                     <span className="stage-percent" role="progressbar" aria-label="The whole film" aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.floor(status.progress)}>
                         {percent(status.progress)}
                     </span>
                 )}
-                <Actions event={event} onAccepted={onAccepted} />
+                <Actions event={event} onAccepted={onAccepted} onMissing={watched.look} />
             </div>
             {event.state === "failed" && <Failure event={event} />}
             {event.state !== "complete" && <Stages stages={stagesOf(generation?.pipeline ?? "video", status, began.seen)} status={status} />}
@@ -82,30 +88,15 @@ export const Stage = memo(function Stage({ watched, onAccepted, onPlayer }: Prop
     );
 });
 
-function waitingWord({ status }: Shown): string | null {
-    switch (status.state) {
-        case "queued":
-            return "In the queue. The first frames come as soon as a worker is free.";
-        case "running":
-            return status.stage === "prompt_analysis" || status.stage === undefined ? "Reading the prompt…" : "The first frames are on their way…";
-        case "cancelling":
-            return "Stopping…";
-        case "cancelled":
-            return "Cancelled before there was a picture.";
-        case "failed":
-            return "No film came of it.";
-        case "complete":
-            return status.metadata?.videoUrl === undefined ? "Finished, and it made no film." : null;
-    }
-}
-
 function Failure({ event }: { readonly event: GenerationEvent }) {
     const { errorCode, errorMessage, errorHint } = event.metadata ?? {};
     return (
         <div className="fault" role="alert">
             <span>{sentence(errorMessage ?? event.message)}</span>
             {errorHint !== undefined && <span className="fault-hint">{sentence(errorHint)}</span>}
-            {errorCode !== undefined && <code>{errorCode}</code>}
+            <span className="fault-code">
+                {errorCode !== undefined && <code>{errorCode}</code>} <code>{event.generationId}</code>
+            </span>
         </div>
     );
 }
@@ -114,18 +105,6 @@ function Failure({ event }: { readonly event: GenerationEvent }) {
 function Announcer({ event }: { readonly event: GenerationEvent }) {
     const said = event.state === "running" && event.stage !== undefined ? `${words(event.stage)}.` : event.state === "complete" ? "Your film is ready." : `${words(event.state)}.`;
     return <p className="unseen" role="status" aria-live="polite">{said}</p>;
-}
-
-/** Was it in the list, and is not any more? The server tells nobody of the deletion of a film that is finished. */
-function useIsUnlisted(id: string): boolean {
-    const { library } = useSession();
-    const { generations, hasMore } = useValue(library);
-    const wasListed = useRef(false);
-    const isListed = generations.some((one) => one.id === id);
-    useEffect(() => {
-        if (isListed) wasListed.current = true;
-    }, [isListed]);
-    return wasListed.current && !isListed && !hasMore;
 }
 
 interface Began {

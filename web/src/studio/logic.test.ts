@@ -1,8 +1,9 @@
 // The rules of the page that have no picture. Each test is a sentence of behaviour.
 
 import { expect, test } from "vitest";
-import type { ConnectionSnapshot, GenerationEvent, GenerationState } from "@rushes/client";
+import type { ConnectionSnapshot, Generation, GenerationEvent, GenerationState } from "@rushes/client";
 import { problemOf, rollSeed, SEED_MAX, sizeOf, SHAPES, QUALITIES, submissionOf, type Wish } from "../composer/wish.ts";
+import { waitingOf } from "../stage/shown.ts";
 import { readAddress, writeAddress } from "./address.ts";
 import { secondsLeft } from "./estimate.ts";
 import { beginLog, clocksDiffer, quantile, record, type EventLog } from "./event-log.ts";
@@ -166,4 +167,20 @@ test("each size is even and within what the server takes", () => {
             }
         }
     }
+});
+
+test("who waits reads how many films are before hers, and later what it waits for", () => {
+    const waiting = (changes: Partial<GenerationEvent>) => {
+        const status = event(1, changes);
+        return waitingOf({ status, event: status }, null)?.title;
+    };
+    const queued = (queuePosition?: number) => waiting({ state: "queued", type: "queued", metadata: queuePosition === undefined ? {} : { queuePosition } });
+    expect([queued(), queued(1), queued(2), queued(7)]).toEqual(["In the queue", "Next in line", "1 film before yours", "6 films before yours"]);
+    const status = event(1, { state: "queued", type: "queued", metadata: {} });
+    expect(waitingOf({ status, event: status }, { queuePosition: 3 } as Generation)?.title, "asked for over HTTP").toBe("2 films before yours");
+    expect(waiting({ state: "running", stage: "prompt_analysis" })).toBe("Reading the prompt…");
+    expect(waiting({ state: "running", stage: "generating_frames" })).toBe("The first frames are on their way…");
+    expect(waiting({ state: "failed" })).toBe("No film came of it");
+    expect(waiting({ state: "complete", metadata: {} })).toBe("Finished, and it made no film");
+    expect(waiting({ state: "complete", metadata: { videoUrl: "/film.mp4" } })).toBe(undefined);
 });

@@ -38,5 +38,9 @@ function kept(): Theme | null {
 }
 
 function show(theme: Theme | null): void {
-    if (theme !== null) document.documentElement.dataset.theme = theme;
+    if (theme === null) return;
+    document.documentElement.dataset.theme = theme;
+    // What a phone paints around the page follows the choice too.
+    const around = getComputedStyle(document.documentElement).getPropertyValue("background-color");
+    for (const meta of document.querySelectorAll<HTMLMetaElement>("meta[name=theme-color]")) meta.content = around;
 }

@@ -50,6 +50,7 @@ pub(super) fn expire(draft: Draft<'_>, context: &Context<'_>) -> Result<Vec<Even
     let whole = state.pipeline.timeout_ms.filter(|bound| now.since(state.created_at) >= *bound);
     let (code, message) = match whole {
         Some(bound) => ("DEADLINE_EXCEEDED", words::too_long("it took", bound)),
+        None if state.deadline.is_some_and(|at| at <= now) => ("DEADLINE_EXCEEDED", words::LATE.to_owned()),
         None => {
             let bound = state.pipeline.queue_timeout_ms.unwrap_or(0);
             ("QUEUE_TIMEOUT", words::too_long("it waited", bound))

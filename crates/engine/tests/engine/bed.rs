@@ -5,10 +5,12 @@ use std::sync::Arc;
 use protocol::{
     ArtifactName, CausalId, CommandId, EventType, Fence, GenerationId, LeaseId, Metadata, Pipeline, PipelineName,
     PoolName, Stage, StageName, TenantId, Timestamp, UserId, WorkerId,
-    http::{Priority, Report},
+    http::Report,
     worker::{Artifact, FailureKind},
 };
-use rushes_engine::{Action, Command, Context, Event, Grant, Holds, Loss, Refusal, State, Submit, decide, evolve};
+use rushes_engine::{
+    Action, Command, Context, Event, Grant, Holds, Loss, Refusal, Request, State, Submit, decide, evolve,
+};
 use serde_json::Value;
 
 /// When every bench starts.
@@ -191,13 +193,10 @@ pub(crate) fn submission(pipeline: Pipeline) -> Submit {
         owner: UserId::new("user_456").unwrap(),
         tenant: TenantId::fallback(),
         causal: CausalId::new("cause").unwrap(),
-        trace: None,
-        pipeline: Arc::new(pipeline),
-        input: facts(serde_json::json!({"prompt": "a boat at dawn"})),
-        priority: Priority::Standard,
-        client: None,
-        retry_of: None,
-        kept: Vec::new(),
+        request: Request {
+            input: facts(serde_json::json!({"prompt": "a boat at dawn"})),
+            ..Request::of(Arc::new(pipeline))
+        },
     }
 }
 
@@ -248,6 +247,6 @@ const fn word(refusal: &Refusal) -> &'static str {
         Refusal::WrongStage { .. } => "wrong stage",
         Refusal::Held(_) => "held",
         Refusal::NothingNew => "nothing new",
-        Refusal::Invalid(_) => "invalid",
+        Refusal::Invalid(_) | Refusal::Deadline { .. } => "invalid",
     }
 }

@@ -1,10 +1,10 @@
 //! Ends that take a while, and ends that time brings: the clean-up, deadlines, the watchdog, a bigger pool.
 
-use protocol::{Fence, Pipeline, Stage, worker::FailureKind};
+use protocol::{Fence, Pipeline, Stage, Timestamp, limits, worker::FailureKind};
 use rushes_engine::{Action, Loss, Phase, Refusal};
 use serde_json::json;
 
-use crate::bed::{Bed, cancel, grant, name, pipeline, submit, words};
+use crate::bed::{Bed, START, cancel, grant, name, pipeline, submit, words};
 
 fn tidy() -> Pipeline {
     let sweep = Stage { retries: 1, ..Stage::new(name("sweep")) };
@@ -201,4 +201,51 @@ fn a_cancel_and_a_producer_outside_leave_no_dead_letter() {
     let mut bed = Bed::queued(Pipeline::external());
     bed.must(crate::bed::report("failed", None));
     assert_eq!(rushes_engine::letter(bed.state(), &bed.history), None);
+}
+
+fn due_at(deadline: Timestamp, pipeline: Pipeline) -> Action {
+    let mut submit = crate::bed::submission(pipeline);
+    submit.request.deadline = Some(deadline);
+    Action::Submit(Box::new(submit))
+}
+
+#[test]
+fn a_generations_own_deadline_ends_it_whether_it_waits_or_runs() {
+    for runs in [false, true] {
+        let mut bed = Bed::empty();
+        let bounded = Pipeline { timeout_ms: Some(10_000), ..pipeline(&[("draw", "gpu", false)]) };
+        bed.must(due_at(Timestamp(START.0 + 4_000), bounded));
+        if runs {
+            bed.grant();
+        }
+        bed.wait(3_999);
+        assert!(bed.ask(Action::Expire).is_err());
+        bed.wait(1);
+        bed.must(Action::Expire);
+        assert_eq!(bed.state().phase, Phase::Failed);
+        let told = &bed.last().metadata;
+        assert_eq!(
+            (&told["errorCode"], &told["errorMessage"]),
+            (&"DEADLINE_EXCEEDED".into(), &"its deadline passed".into())
+        );
+    }
+}
+
+#[test]
+fn a_deadline_that_makes_no_sense_is_refused_and_says_what_would_do() {
+    let ours = || pipeline(&[("draw", "gpu", false)]);
+    let bounded = Pipeline { timeout_ms: Some(10_000), ..ours() };
+    for (deadline, pipeline, says) in [
+        (START.0, ours(), "a time to come, in milliseconds since 1970"),
+        (START.0 / 1_000 + 60, ours(), "a time to come, in milliseconds since 1970"),
+        (START.0 + 10_001, bounded.clone(), "say 1737331210000 at most"),
+        (START.0 + limits::PIPELINE_BOUND_MAX_MS + 1, ours(), "at most"),
+        (u64::MAX, ours(), "at most"),
+        (START.0 + 1_000, Pipeline::external(), "leave it out"),
+    ] {
+        let refused = Bed::empty().ask(due_at(Timestamp(deadline), pipeline)).unwrap_err().problem();
+        assert_eq!(refused.code, protocol::ErrorCode::InvalidRequest);
+        assert!(refused.message.contains(says), "{deadline}: {refused}");
+    }
+    assert!(Bed::empty().ask(due_at(Timestamp(START.0 + 10_000), bounded)).is_ok());
 }

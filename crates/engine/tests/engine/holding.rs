@@ -113,7 +113,7 @@ fn one_probe_passes_a_breaker_whose_time_is_up() {
     let mut second = probe.clone();
     second.generation = protocol::GenerationId::new("gen_b").unwrap();
     for _ in 0..5 {
-        holds.failed(&breaker("draw"), &probe.generation, START);
+        holds.failed(&breaker("draw"), &probe, START);
     }
     assert!(holds.before_offer(&probe, START).is_some());
     let later = Timestamp(START.0 + 30_000);
@@ -121,7 +121,41 @@ fn one_probe_passes_a_breaker_whose_time_is_up() {
     holds.taken(&probe, later);
     assert_eq!(holds.before_start(&probe, later), None);
     assert!(holds.before_offer(&second, later).is_some());
-    holds.succeeded(&breaker("draw"), &probe.generation);
+    holds.succeeded(&breaker("draw"), &probe);
     assert_eq!(holds.before_offer(&second, later), None);
     assert!(holds.breakers().is_empty(), "what is well is forgotten");
+}
+
+#[test]
+fn one_owners_poison_parks_a_stage_for_that_owner_alone() {
+    let mut holds = Holds::default();
+    let poisoned = Bed::queued(one_stage()).state().clone();
+    let mut other = poisoned.clone();
+    other.owner = protocol::UserId::new("somebody_else").unwrap();
+    for _ in 0..5 {
+        holds.failed(&breaker("draw"), &poisoned, START);
+    }
+    let gate = Gate::Breaker(breaker("draw"));
+    assert!(holds.is_open(&gate, START), "the queue hands out what others ask for");
+    assert_eq!(holds.before_offer(&poisoned, START), Some(Hold::Breaker { breaker: breaker("draw") }));
+    assert_eq!(holds.before_offer(&other, START), None);
+    // Somebody else's failure says that it is not the poison.
+    holds.failed(&breaker("draw"), &other, START);
+    assert!(!holds.is_open(&gate, START) && holds.before_offer(&other, START).is_some());
+}
+
+#[test]
+fn what_is_nobodys_fault_but_the_inputs_or_one_machines_counts_for_no_breaker() {
+    use rushes_engine::breaker::counts;
+    let all = [
+        (FailureKind::Retryable, true),
+        (FailureKind::Fatal, true),
+        (FailureKind::Stalled, true),
+        (FailureKind::InvalidInput, false),
+        (FailureKind::OutOfMemory, false),
+        (FailureKind::WorkerLost, false),
+    ];
+    for (kind, wanted) in all {
+        assert_eq!(counts(kind), wanted, "{kind:?}");
+    }
 }

@@ -363,8 +363,8 @@ proptest! {
         cut in any::<usize>(),
     ) {
         let mut submit = submission(pipeline);
-        let keeper = |index: &usize| submit.pipeline.stages.get(*index).map(|stage| stage.name.clone());
-        submit.kept = kept.iter().filter_map(keeper).map(|stage| (stage, file("kept.tar"))).collect();
+        let keeper = |index: &usize| submit.request.pipeline.stages.get(*index).map(|stage| stage.name.clone());
+        submit.request.kept = kept.iter().filter_map(keeper).map(|stage| (stage, file("kept.tar"))).collect();
         let mut bed = Bed { random, ..Bed::empty() };
         bed.must(Action::Submit(Box::new(submit)));
         for step in &steps {

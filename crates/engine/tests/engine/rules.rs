@@ -21,11 +21,11 @@ fn a_pipeline_without_stages_is_refused() {
 #[test]
 fn what_a_client_adds_is_bounded_and_repeated_in_every_event() {
     let mut big = submission(two_runs());
-    big.client = Some(facts(json!({"a": "x".repeat(limits::METADATA_BYTES_MAX)})));
+    big.request.client = Some(facts(json!({"a": "x".repeat(limits::METADATA_BYTES_MAX)})));
     assert_eq!(Bed::empty().outcome(Action::Submit(Box::new(big))), "invalid");
 
     let mut tagged = submission(two_runs());
-    tagged.client = Some(facts(json!({"order": 7})));
+    tagged.request.client = Some(facts(json!({"order": 7})));
     let mut bed = Bed::empty();
     bed.must(Action::Submit(Box::new(tagged)));
     bed.grant();
@@ -36,7 +36,7 @@ fn what_a_client_adds_is_bounded_and_repeated_in_every_event() {
 #[test]
 fn a_retry_that_shares_kept_files_starts_after_their_stage() {
     let mut again = submission(two_runs());
-    again.kept = vec![(name("draw"), file("frames.tar"))];
+    again.request.kept = vec![(name("draw"), file("frames.tar"))];
     let mut bed = Bed::empty();
     bed.must(Action::Submit(Box::new(again)));
     assert_eq!(bed.state().stage, 1);
@@ -51,7 +51,7 @@ fn kept_files_never_skip_the_last_stage_nor_count_for_a_stage_that_does_not_keep
     let all_kept = pipeline(&[("draw", "gpu", true), ("encode", "gpu", true)]);
     for (stages, kept, starts_at) in [(all_kept, "encode", 0), (two_runs(), "shade", 0)] {
         let mut again = submission(stages);
-        again.kept = vec![(name(kept), file("a"))];
+        again.request.kept = vec![(name(kept), file("a"))];
         let mut bed = Bed::empty();
         bed.must(Action::Submit(Box::new(again)));
         assert_eq!((bed.state().stage, bed.state().artifacts.len()), (starts_at, 0));

@@ -77,6 +77,9 @@ impl Core {
 
     /// Asks for as much work as there are free slots, unless it was asked already or nothing is there.
     pub(super) fn pump(&mut self, pool: &PoolName) {
+        if self.is_draining() {
+            return;
+        }
         let external = pool.as_str() == protocol::Pipeline::EXTERNAL;
         let free = if external { RESERVE_MAX } else { self.free_slots(pool) };
         let Some(entry) = self.pools.get_mut(pool) else { return };
@@ -150,6 +153,10 @@ impl Core {
         let generation = queued.generation;
         let pool = queued.entry.pool.clone();
         self.loaded_for(&pool);
+        if self.is_draining() {
+            self.effects.push(Effect::Unreserve(generation));
+            return;
+        }
         let fits = self.state(&generation).is_some_and(|state| {
             state.phase == Phase::Queued && state.not_before <= self.now && state.pool_here() == Some(&pool)
         });
@@ -198,14 +205,33 @@ impl Core {
     }
 
     /// Does something outside it keep its run from starting? Then it goes back to the queue, which leaves it out until the
-    /// gate opens. An entry that does not know the gate keeps its reservation instead, and is looked at when that ends.
+    /// gate opens. What no gate of the queue stands for (an entry written before a bound was set, a breaker open for one
+    /// owner) keeps its reservation instead, and is looked at when that ends.
     fn is_held_back(&mut self, generation: &GenerationId, entry: &QueueEntry) -> bool {
         let Some(state) = self.state(generation).cloned() else { return false };
         let Some(hold) = self.holds.before_offer(&state, self.now) else { return false };
         if self.is_gated(&hold, &state, &entry.gates) {
             self.effects.push(Effect::Unreserve(generation.clone()));
+        } else {
+            let now = self.now;
+            self.passed_by.retain(|_, at| now.since(*at) < limits::OFFER_TIMEOUT_MS);
+            self.passed_by.insert(generation.clone(), now);
         }
         true
+    }
+
+    /// What was passed by is looked at again. Younger than an offer, its reservation has surely not ended yet: nobody
+    /// else's is given back.
+    pub(super) fn look_again(&mut self) {
+        for (generation, at) in std::mem::take(&mut self.passed_by) {
+            if self.now.since(at) < limits::OFFER_TIMEOUT_MS {
+                self.effects.push(Effect::Unreserve(generation));
+            }
+        }
+        let pools: Vec<_> = self.pools.keys().cloned().collect();
+        for pool in pools {
+            self.kick(&pool);
+        }
     }
 
     /// The worker that held the last run comes first (its memory may hold the inputs), then most tokens, then most room.
@@ -305,6 +331,16 @@ impl Core {
         self.left(&offer.generation, &offer.tenant, &offer.owner);
         self.effects.push(Effect::Unreserve(offer.generation));
         self.kick(&offer.pool);
+    }
+
+    /// Every offer nobody has taken yet.
+    pub(super) fn withdraw_unanswered(&mut self) {
+        let mut open: Vec<_> =
+            self.offers.iter().filter(|(_, offer)| !offer.accepted).map(|(id, _)| id.clone()).collect();
+        open.sort();
+        for id in open {
+            self.withdraw(&id);
+        }
     }
 
     /// Offers to a worker that went away.

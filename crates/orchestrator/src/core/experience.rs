@@ -64,13 +64,7 @@ mod tests {
             owner: "user".parse().unwrap(),
             tenant: protocol::TenantId::fallback(),
             causal: "cause".parse().unwrap(),
-            trace: None,
-            pipeline: pipeline.clone().into(),
-            input: protocol::Metadata::new(),
-            priority: protocol::http::Priority::default(),
-            client: None,
-            retry_of: None,
-            kept: Vec::new(),
+            request: engine::Request::of(pipeline.clone().into()),
         };
         let action = engine::Action::Submit(Box::new(submit));
         let command = engine::Command { id: "c".parse().unwrap(), action };

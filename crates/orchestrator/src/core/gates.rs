@@ -1,7 +1,10 @@
 //! Gates: tells the queue which of them are closed, and owners what holds their work back. Whether one is open is the
 //! engine's to say ([`engine::Holds`]); here it is noticed that it changed.
 
-use engine::{Action, Event as Decided, Fact, Gate, Hold, State, breaker};
+use engine::{
+    Action, Event as Decided, Fact, Gate, Hold, State,
+    breaker::{self, Reach},
+};
 use protocol::{BreakerName, GenerationId, PipelineName, TenantId, Timestamp, UserId};
 use serde::Serialize;
 
@@ -46,6 +49,12 @@ pub struct BreakerView {
     /// The probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<GenerationId>,
+    /// The only owner it concerns, while all failures in a row were of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserId>,
+    /// That owner's tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
     /// What an operator decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forced: Option<breaker::Forced>,
@@ -73,6 +82,7 @@ impl Core {
     pub(super) fn switch(&mut self, switch: &Switch) {
         let gate = self.turn(switch);
         self.retell([gate.clone()]);
+        self.look_again();
         self.effects.push(Effect::FindWaiting(gate));
     }
 
@@ -91,8 +101,12 @@ impl Core {
 
     /// Those that wait before a gate that changed hear of it.
     pub(super) fn waiting(&mut self, gate: &Gate, generations: Vec<GenerationId>) {
-        let open = self.holds.is_open(gate, self.now);
+        let open = match gate {
+            Gate::Breaker(name) => self.holds.reach(name, self.now) == Reach::Nobody,
+            _ => self.holds.is_open(gate, self.now),
+        };
         for generation in generations {
+            // Whom it does not concern refuses to be told.
             let action = if open { Action::Unpark } else { Action::Park };
             let command = engine::Command { id: self.command_id(), action };
             self.put(&generation, Task::Decide { command, birth: None }, Then::May);
@@ -113,7 +127,7 @@ impl Core {
     }
 
     /// What stages say of what they lean on.
-    pub(super) fn follow_breakers(&mut self, generation: &GenerationId, after: &State, events: &[Decided]) {
+    pub(super) fn follow_breakers(&mut self, after: &State, events: &[Decided]) {
         for event in events {
             let (stage, failed) = match &event.fact {
                 Fact::StageCompleted { stage, .. } => (stage, None),
@@ -124,18 +138,20 @@ impl Core {
             let Some(definition) = all.into_iter().find(|one| one.name == *stage) else { continue };
             let name = definition.breaker_name();
             let known = self.holds.breakers().contains_key(&name);
-            let was_open = !self.holds.is_open(&Gate::Breaker(name.clone()), self.now);
+            let before = self.holds.reach(&name, self.now);
+            let was_open = before != Reach::Nobody || self.is_for_one(&name);
             match failed {
-                Some(kind) if breaker::counts(kind) => self.holds.failed(&name, generation, self.now),
+                Some(kind) if breaker::counts(kind) => self.holds.failed(&name, after, self.now),
                 Some(_) => continue,
-                None => self.holds.succeeded(&name, generation),
+                None => self.holds.succeeded(&name, after),
             }
             let gate = Gate::Breaker(name.clone());
             self.retell([gate.clone()]);
-            let is_open = !self.holds.is_open(&gate, self.now);
+            let reach = self.holds.reach(&name, self.now);
             let closed_for_good = known && !self.holds.breakers().contains_key(&name);
-            if is_open != was_open && is_open || was_open && closed_for_good {
-                tracing::warn!(breaker = %name, open = is_open, "breaker turned");
+            if reach != before && reach != Reach::Nobody || was_open && closed_for_good {
+                tracing::warn!(breaker = %name, reach = ?reach, "breaker turned");
+                self.look_again();
                 self.effects.push(Effect::FindWaiting(gate));
             }
         }
@@ -144,6 +160,15 @@ impl Core {
     /// A breaker's time is up: one run may pass.
     pub(super) fn check_breaker(&mut self, breaker: &BreakerName) {
         self.retell([Gate::Breaker(breaker.clone())]);
+        if self.is_for_one(breaker) {
+            // The queue's gate never closed, so nothing opens that would have somebody look.
+            self.look_again();
+        }
+    }
+
+    /// Is it open for one owner alone?
+    fn is_for_one(&self, breaker: &BreakerName) -> bool {
+        self.holds.breakers().get(breaker).is_some_and(|known| known.only_owner().is_some())
     }
 
     fn retell_breakers(&mut self) {
@@ -169,10 +194,7 @@ impl Core {
             }
         }
         if opened {
-            let pools: Vec<_> = self.pools.keys().cloned().collect();
-            for pool in pools {
-                self.kick(&pool);
-            }
+            self.look_again();
         }
     }
 
@@ -199,7 +221,17 @@ impl Core {
                 Some(breaker::Forced::Closed) => "closed",
                 None => state,
             };
-            BreakerView { breaker: name.clone(), state, failures: one.failures(), until, probe, forced: one.forced() }
+            let only = one.only_owner();
+            BreakerView {
+                breaker: name.clone(),
+                state,
+                failures: one.failures(),
+                until,
+                probe,
+                owner: only.map(|(_, owner)| owner.clone()),
+                tenant: only.map(|(tenant, _)| tenant.clone()),
+                forced: one.forced(),
+            }
         };
         GatesView {
             paused: self.holds.paused().iter().cloned().collect(),

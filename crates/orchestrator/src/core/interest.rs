@@ -8,11 +8,11 @@ use protocol::{
     worker::{Demand, ServerMessage},
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use store::Rank;
 
 use super::{
-    Core, Effect, SessionId,
+    Core, Effect, SessionId, Waiting,
     desk::{Task, Then},
     timers::Timer,
 };
@@ -187,8 +187,24 @@ impl Core {
         self.state(generation).is_none_or(|state| state.phase == Phase::Queued && state.pool_here() == Some(pool))
     }
 
+    /// What watchers of these would be told of their end.
+    pub(super) fn estimates(&self, waiting: &[Waiting]) -> Vec<Option<u64>> {
+        let mut slots: HashMap<&PoolName, u32> = HashMap::new();
+        let mut seconds = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            let slots = *slots.entry(&one.pool).or_insert_with(|| self.slots(&one.pool));
+            seconds.push(eta_s(slots, one.before_ms, self.experience.rest_ms(&one.state)));
+        }
+        seconds
+    }
+
+    /// Slots of the workers that are there.
+    fn slots(&self, pool: &PoolName) -> u32 {
+        self.sessions.values().map(|session| session.slots(pool, self.now)).sum()
+    }
+
     pub(super) fn surveyed(&mut self, pool: &PoolName, ranks: &[(GenerationId, Rank)]) {
-        let slots: u32 = self.sessions.values().map(|session| session.slots(pool, self.now)).sum();
+        let slots = self.slots(pool);
         for (generation, rank) in ranks {
             let position = rank.before + 1;
             let Some(latest) = self.latest(generation).cloned() else { continue };

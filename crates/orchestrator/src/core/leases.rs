@@ -451,7 +451,7 @@ impl Core {
     ) {
         self.counts.follow(before, events, self.now);
         self.learn(before, events);
-        self.follow_breakers(generation, after, events);
+        self.follow_breakers(after, events);
         self.arm_expiry(generation, after.expires_at());
         let held = before.and_then(|state| state.holder.as_ref());
         let ended =

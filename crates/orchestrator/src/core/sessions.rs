@@ -268,6 +268,7 @@ impl Core {
             },
         );
         self.tell_resumed(id);
+        self.tell_drain(id);
         for pool in pools.keys() {
             self.kick(pool);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::State;
+use engine::{Request, State};
 use gateway::Submitted;
 use protocol::{
     CausalId, ErrorCode, EventType, GenerationId, Metadata, Problem, Sequence,
@@ -12,7 +12,7 @@ use protocol::{
 use serde_json::Value;
 use store::Claim;
 
-use super::{Draft, Handle, store_problem};
+use super::{Draft, Handle, again, store_problem};
 use crate::intake;
 
 /// Letters redriven by one request: what is committed within a second or two.
@@ -78,14 +78,14 @@ impl Handle {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),
             causal,
-            trace: state.trace.clone(),
-            pipeline,
-            input,
-            priority: change.priority.unwrap_or(state.priority),
-            client: state.client.clone(),
-            retry_of: Some(generation.clone()),
-            // What was made of other parameters, or by other stages, is no part of it.
-            kept: if same_work { self.still_kept(&state).await? } else { Vec::new() },
+            request: Request {
+                pipeline,
+                input,
+                priority: change.priority.unwrap_or(state.priority),
+                // What was made of other parameters, or by other stages, is no part of it.
+                kept: if same_work { self.still_kept(&state).await? } else { Vec::new() },
+                ..again(&state)
+            },
             claim: Some(Claim { scope: "redrive".to_owned(), key: generation.to_string(), digest }),
             redrives: Some(generation.clone()),
         };

@@ -307,6 +307,11 @@ impl Link {
         }
     }
 
+    /// Is an offer among what came and was not asked for?
+    pub(crate) fn was_offered(&self) -> bool {
+        self.backlog.iter().any(|message| matches!(message, ServerMessage::Offer { .. }))
+    }
+
     pub(crate) async fn offered(&mut self, id: &GenerationId) -> OfferId {
         let message = self.expect(|m| matches!(m, ServerMessage::Offer { generation, .. } if generation == id)).await;
         let ServerMessage::Offer { offer, .. } = message else { unreachable!() };

@@ -127,7 +127,10 @@ async fn long_runs_count_for_what_they_take() {
 #[tokio::test]
 async fn a_tenant_that_was_away_gets_its_share_and_no_more() {
     let mut pool = Pool::open(&[("heavy", 3)]).await;
-    pool.submit("light", 800, 500).await;
+    pool.submit("light", 900, 500).await;
+    pool.submit("heavy", 60, 500).await;
+    pool.work(15_000).await;
+    pool.worked_ms.clear();
     pool.work(20_000).await;
     assert_near(pool.share("light"), 1.0);
     pool.submit("heavy", 800, 500).await;

@@ -96,6 +96,45 @@ async fn an_open_breaker_lets_one_probe_through_and_its_success_lets_all() {
     assert!(world.stored(&second).await.iter().all(|event| event.kind != EventType::StageFailed), "nothing burned");
 }
 
+/// What a poisoned prompt does to its stage is its owner's trouble, and nobody else's.
+#[tokio::test]
+async fn failures_of_one_owner_hold_back_that_owner_alone_until_somebody_else_shows_what_it_is() {
+    for others_fail in [false, true] {
+        let config = Config { breaker: Threshold { failures: Some(2), open_ms: 60_000 }, ..Config::default() };
+        let mut world = World::with(1, config).await;
+        let definition = pipeline(|p| p.stages[0].retries = 0);
+        let worker = world.hello("w", "1", 1, Vec::new()).await;
+        for _ in 0..2 {
+            submit(&mut world, &definition).await;
+            let (_, lease) = take(&mut world, worker).await.unwrap();
+            fail(&mut world, worker, lease, FailureKind::Retryable).await;
+        }
+        let poisoned = [submit(&mut world, &definition).await, submit(&mut world, &definition).await];
+        assert_eq!(take(&mut world, worker).await, None);
+        for id in &poisoned {
+            assert_eq!(kinds(&world, id).await, [EventType::Queued, EventType::Parked], "its owner is told");
+        }
+        let (other, _) = world.submit(&definition, "bob").await;
+        world.settle().await;
+        let (taken, lease) = take(&mut world, worker).await.expect("somebody else's run starts behind what is parked");
+        assert_eq!(taken, other);
+        if others_fail {
+            fail(&mut world, worker, lease, FailureKind::Retryable).await;
+            let (third, _) = world.submit(&definition, "eve").await;
+            world.settle().await;
+            assert_eq!(take(&mut world, worker).await, None, "two owners: it is the backend");
+            assert_eq!(kinds(&world, &third).await, [EventType::Queued, EventType::Parked]);
+        } else {
+            let event_id = CommandId::new("done").unwrap();
+            world.say(worker, WorkerMessage::Done { lease, event_id, outputs: Default::default() }).await;
+            world.settle().await;
+            let (next, _) = take(&mut world, worker).await.expect("the backend works: whoever waits may try");
+            assert!(poisoned.contains(&next));
+        }
+        assert!(world.stored(&poisoned[1]).await.iter().all(|event| event.kind != EventType::StageFailed));
+    }
+}
+
 #[tokio::test]
 async fn deadlines_of_waits_are_kept_over_a_restart() {
     let mut world = World::new(1).await;

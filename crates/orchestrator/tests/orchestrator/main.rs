@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds nothing shall fail where it looks")]
 
 mod bed;
+mod drain;
 mod fairness;
 mod holding;
 mod recovery;

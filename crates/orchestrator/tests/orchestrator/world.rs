@@ -361,13 +361,7 @@ impl World {
             owner: owner.parse().unwrap(),
             tenant: owner.parse().unwrap(),
             causal: "causal".parse().unwrap(),
-            trace: None,
-            pipeline: Arc::clone(pipeline),
-            input: protocol::Metadata::new(),
-            priority: protocol::http::Priority::default(),
-            client: None,
-            retry_of: None,
-            kept: Vec::new(),
+            request: engine::Request::of(Arc::clone(pipeline)),
         };
         let command = CommandId::generate(Timestamp(self.now), random);
         let ticket =

@@ -1,72 +1,56 @@
-//! One generation, many watchers, events as fast as they become durable.
+//! One generation, many watchers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use access::Role;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Row, house::House, peer::Peer, producer::Producer};
+use super::{
+    Load, Row,
+    rows::{grouped, latency_facts, short},
+    stand::{Ran, Shape, Stand, Subject},
+    unique::P99_MAX_MS,
+};
 
-/// Lines on the way to the store at once: enough for its batches, below a worker's queue on the server.
-const WINDOW: u64 = 48;
+/// Rates that are climbed, in events a second of the one generation.
+pub(crate) const RATES: [f64; 17] = [
+    10.0, 20.0, 25.0, 30.0, 40.0, 60.0, 80.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1_000.0, 1_200.0, 1_400.0, 1_700.0,
+    2_000.0,
+];
+/// Seconds of each rung.
+pub(crate) const RUNG: Duration = Duration::from_secs(4);
 
-/// Publishes for `duration`, then waits until every watcher has everything.
-pub(crate) async fn measure(house: &House, watchers: usize, duration: Duration) -> Result<Vec<Row>> {
-    let mut producer = Producer::start(house, "bench", 1).await?;
-    let received = Arc::new(AtomicU64::new(0));
-    let generation = producer.runs[0].generation.clone();
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..watchers {
-        let mut peer = Peer::connect(&house.address, "/v1/live", &house.token("bench", Role::User)?).await?;
-        peer.say(&json!({"type": "subscribe", "generationId": generation, "after": "now"})).await?;
-        peer.hear_until(|message| message["type"] == "subscribed").await?;
-        let received = Arc::clone(&received);
-        tasks.spawn(async move {
-            loop {
-                let Ok(count) = peer.count().await else { return };
-                received.fetch_add(count as u64, Relaxed);
-            }
-        });
-    }
-    let before = house.processor_seconds()?;
-    let start = Instant::now();
-    let (mut sent, mut acked) = (0_u64, 0_u64);
-    while start.elapsed() < duration {
-        while sent - acked < WINDOW {
-            sent += 1;
-            producer.publish(0, &json!(sent)).await?;
+/// The highest rate with p99 below a tenth of a second.
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let mut stand = Stand::start(load, &Subject::durable(), Shape::broadcast(load.watchers)).await?;
+    let mut rows = Vec::new();
+    let rates: Vec<f64> = load.rate.map_or_else(|| RATES.to_vec(), |rate| vec![rate]);
+    for rate in rates {
+        let ran = stand.run(rate, RUNG).await?;
+        ran.tally.check(ran.sent * load.watchers as u64)?;
+        let over = ran.p99() >= P99_MAX_MS;
+        rows.push(row(&ran, rate, load.watchers));
+        if over {
+            break;
         }
-        producer.peer.hear_until(|message| message["type"] == "ack").await?;
-        acked += 1;
     }
-    while acked < sent {
-        producer.peer.hear_until(|message| message["type"] == "ack").await?;
-        acked += 1;
-    }
-    let wanted = sent * watchers as u64;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while received.load(Relaxed) < wanted && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let took = start.elapsed().as_secs_f64();
-    let got = received.load(Relaxed);
-    anyhow::ensure!(got == wanted, "{got} of {wanted} deliveries arrived");
-    let processor = house.processor_seconds()? - before;
-    let rate = wanted as f64 / took;
-    Ok(vec![Row {
-        name: "broadcast to the watchers of one generation",
-        value: format!(
-            "{rate:.0} deliveries/s  ({watchers} watchers, {:.0} durable events/s, {:.2} µs of server CPU each)",
-            sent as f64 / took,
-            processor * 1e6 / wanted as f64
-        ),
-        facts: json!({"deliveries_per_second": rate, "watchers": watchers, "events": sent, "cpu_seconds": processor}),
-    }])
+    Ok(rows)
+}
+
+fn row(ran: &Ran, rate: f64, watchers: usize) -> Row {
+    let each = ran.cpu * 1e6 / ran.tally.counts.received.max(1) as f64;
+    let text = format!(
+        "{} deliveries/s · p50 {} · p99 {} ms · {each:.2} µs of server CPU each",
+        grouped(ran.delivered() as u64),
+        short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+        short(ran.p99()),
+    );
+    Row::new(
+        &format!("broadcast: {rate:.0}/s to {}", grouped(watchers as u64)),
+        text,
+        latency_facts(&ran.tally.latency),
+    )
+    .with("rate", json!(rate))
+    .with("deliveries_per_second", json!(ran.delivered()))
+    .with("microseconds", json!(each))
 }

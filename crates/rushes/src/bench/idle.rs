@@ -1,64 +1,115 @@
 //! What connections cost that do nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use access::Role;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Row, house::House, peer::Peer};
+use super::{
+    Load, Row,
+    crew::{Crew, SEATS_MAX},
+    house::House,
+    load::orders::Seat,
+    process,
+    rows::{grouped, megabytes, short},
+    target::{Follow, Target},
+};
 
 /// Connections opened at once, below any listen backlog.
 const AT_ONCE: usize = 64;
-/// How long the idle server's processor time is watched.
-const WATCHED: Duration = Duration::from_secs(5);
+/// The idle server's processor time is watched for as long as two pings take, so that each connection is pinged.
+const WATCHED: Duration = Duration::from_secs(60);
 
-/// Opens connections, each authenticated, and looks at the server's memory before and after.
-pub(crate) async fn measure(house: &House, connections: usize) -> Result<Vec<Row>> {
-    let base = house.memory()?;
-    let token = house.token("bench", Role::User)?;
-    let start = Instant::now();
-    let mut peers = Vec::with_capacity(connections);
-    while peers.len() < connections {
-        let count = AT_ONCE.min(connections - peers.len());
-        let opened = futures_util::future::try_join_all((0..count).map(|_| open(house, &token))).await?;
-        peers.extend(opened);
-    }
-    let took = start.elapsed();
-    let after = house.memory()?;
-    let before = house.processor_seconds()?;
-    tokio::time::sleep(WATCHED).await;
-    let idle = (house.processor_seconds()? - before) / WATCHED.as_secs_f64();
-    let each = after.saturating_sub(base) / connections.max(1) as u64;
-    let megabytes = |bytes: u64| bytes as f64 / 1_048_576.0;
-    Ok(vec![
-        Row {
-            name: "idle server, resident memory",
-            value: format!("{:.1} MB", megabytes(base)),
-            facts: json!({"bytes": base}),
-        },
-        Row {
-            name: "per idle WebSocket connection",
-            value: format!("{each} bytes  ({connections} connections, {:.1} MB in all)", megabytes(after)),
-            facts: json!({"bytes": each, "connections": connections, "total_bytes": after}),
-        },
-        Row {
-            name: "connecting and authenticating them",
-            value: format!("{:.2} s", took.as_secs_f64()),
-            facts: json!({"seconds": took.as_secs_f64()}),
-        },
-        Row {
-            name: "server CPU while they idle",
-            value: format!("{:.1} % of a core", idle * 100.0),
-            facts: json!({"share": idle}),
-        },
-    ])
+/// What was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Idle {
+    pub(crate) connections: usize,
+    /// Memory before and with the connections, in bytes; of the server alone, then of what stands beside it.
+    pub(crate) base: u64,
+    pub(crate) with: u64,
+    pub(crate) beside: u64,
+    /// Share of a core.
+    pub(crate) cpu: f64,
+    /// Connecting and authenticating all.
+    pub(crate) opening: Duration,
 }
 
-async fn open(house: &House, token: &str) -> Result<Peer> {
-    let mut peer = Peer::connect(&house.address, "/v1/live", token).await?;
-    peer.say(&json!({"type": "authenticate", "token": token})).await?;
-    peer.hear_until(|message| message["type"] == "authenticated").await?;
-    peer.shrink();
-    Ok(peer)
+impl Idle {
+    /// Bytes of one connection.
+    pub(crate) fn each(&self) -> f64 {
+        self.with.saturating_sub(self.base) as f64 / self.connections.max(1) as f64
+    }
+}
+
+/// Opens connections to servers of ours, each of a user of its own; more than a process may hold are spread over several.
+pub(crate) async fn house(load: &Load, connections: usize, watched: Duration) -> Result<Idle> {
+    let mut houses = Vec::new();
+    for _ in 0..connections.div_ceil(SEATS_MAX).max(1) {
+        houses.push(House::start(load).await?);
+    }
+    let mut plans = Vec::new();
+    let mut pids = Vec::new();
+    for (at, house) in houses.iter().enumerate() {
+        let target = Target::of_house(house)?;
+        let count = connections / houses.len() + usize::from(at < connections % houses.len());
+        let seat = |user| Ok(Seat { token: house.mint(&format!("u{user}"))?, ..Seat::default() });
+        let seats: Vec<_> = (0..count).map(seat).collect::<Result<_>>()?;
+        plans.push(target.plan(Follow::Nothing, seats));
+        pids.extend(target.processes);
+    }
+    look(load, plans, &pids, &[], watched).await
+}
+
+/// The same of another server, which runs already.
+pub(crate) async fn peer(load: &Load, target: &Target, connections: usize, watched: Duration) -> Result<Idle> {
+    let plan = target.plan(Follow::Nothing, target.seats(connections)?);
+    look(load, vec![plan], &target.processes, &target.beside, watched).await
+}
+
+async fn look(
+    load: &Load,
+    plans: Vec<super::load::orders::Plan>,
+    pids: &[u32],
+    beside: &[u32],
+    watched: Duration,
+) -> Result<Idle> {
+    let connections = plans.iter().map(|plan| plan.seats.len()).sum();
+    let base = process::memory(pids)?;
+    let mut crew = Crew::start(plans, load.load_core).await?;
+    let opening = crew.open(AT_ONCE, 0, Duration::from_secs(120)).await?;
+    // What connecting needed and idling does not is given back.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = process::processor_seconds(pids)?;
+    tokio::time::sleep(watched).await;
+    let cpu = (process::processor_seconds(pids)? - before) / watched.as_secs_f64();
+    Ok(Idle { connections, base, with: process::memory(pids)?, beside: process::memory(beside)?, cpu, opening })
+}
+
+/// The mode.
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let idle = house(load, load.connections, WATCHED).await?;
+    let servers = load.connections.div_ceil(SEATS_MAX).max(1);
+    let of = if servers > 1 { format!(" of {servers} servers") } else { String::new() };
+    Ok(vec![
+        Row::new(
+            &format!("idle: memory of the server{of} alone"),
+            format!("{:.1} MB", megabytes(idle.base)),
+            json!({"bytes": idle.base}),
+        ),
+        Row::new(
+            &format!("idle: with {} connections", grouped(load.connections as u64)),
+            format!("{:.1} MB, {} bytes each", megabytes(idle.with), grouped(idle.each() as u64)),
+            json!({"bytes": idle.with, "bytes_each": idle.each(), "connections": idle.connections}),
+        ),
+        Row::new(
+            "idle: connecting and authenticating them",
+            format!("{} s", short(idle.opening.as_secs_f64())),
+            json!({"seconds": idle.opening.as_secs_f64()}),
+        ),
+        Row::new(
+            "idle: server CPU, pings included",
+            format!("{:.2} % of a core", idle.cpu * 100.0),
+            json!({"cores": idle.cpu}),
+        ),
+    ])
 }

@@ -1,19 +1,30 @@
-//! A WebSocket client as thin as the load needs: it writes masked texts, and walks over frames by their headers. A full
-//! client would spend the measuring core on what is not measured.
+//! One WebSocket connection of the bench to its own server, with every message read: workers and whoever submits. The load
+//! itself is in [`super::load`].
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
+
+use super::frame::{self, frame_at, head_end, masked};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 * 1024;
 
 /// One connection.
 pub(crate) struct Peer {
-    stream: TcpStream,
+    reader: Reader,
+    writer: OwnedWriteHalf,
+}
+
+/// The half that reads.
+pub(crate) struct Reader {
+    stream: OwnedReadHalf,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were walked over.
     walked: usize,
@@ -24,40 +35,34 @@ impl Peer {
     pub(crate) async fn connect(address: &str, path: &str, token: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nauthorization: Bearer {token}\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await?;
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let request = frame::upgrade(address, &format!("{path}{separator}token={token}"));
+        stream.write_all(&request).await?;
         let mut buffer = Vec::new();
         loop {
             ensure!(stream.read_buf(&mut buffer).await? > 0, "closed during the handshake");
-            if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(end) = head_end(&buffer) {
                 let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
                 ensure!(head.starts_with("HTTP/1.1 101"), "no upgrade: {head}");
-                buffer.drain(..end + 4);
-                return Ok(Self { stream, buffer, walked: 0 });
+                buffer.drain(..end);
+                let (stream, writer) = stream.into_split();
+                return Ok(Self { reader: Reader { stream, buffer, walked: 0 }, writer });
             }
         }
     }
 
     /// Sends a text.
     pub(crate) async fn say(&mut self, message: &Value) -> Result<()> {
-        Ok(self.stream.write_all(&masked(message)).await?)
+        Ok(self.writer.write_all(&masked(frame::TEXT, message.to_string().as_bytes())).await?)
     }
 
     /// The next text, read. Pings and pictures are passed over.
     pub(crate) async fn hear(&mut self) -> Result<Value> {
         loop {
-            while let Some((opcode, from, to)) = frame_at(&self.buffer, self.walked) {
-                self.walked = to;
-                match opcode {
-                    1 => return Ok(serde_json::from_slice(&self.buffer[from..to])?),
-                    8 => bail!("closed: {}", String::from_utf8_lossy(&self.buffer[(from + 2).min(to)..to])),
-                    _ => {}
-                }
+            if let Some((from, to)) = self.reader.next()? {
+                return Ok(serde_json::from_slice(&self.reader.buffer[from..to])?);
             }
-            self.fill().await?;
+            self.reader.fill().await?;
         }
     }
 
@@ -71,22 +76,32 @@ impl Peer {
         }
     }
 
-    /// Waits for bytes and answers how many whole texts came with them.
-    pub(crate) async fn count(&mut self) -> Result<usize> {
-        self.fill().await?;
-        let mut texts = 0;
-        while let Some((opcode, _, to)) = frame_at(&self.buffer, self.walked) {
-            self.walked = to;
-            texts += usize::from(opcode == 1);
-            ensure!(opcode != 8, "closed by the server");
+    /// Its two halves.
+    pub(crate) fn split(self) -> (Reader, OwnedWriteHalf) {
+        (self.reader, self.writer)
+    }
+}
+
+impl Reader {
+    /// Waits for bytes, and gives each text that is whole to `take`.
+    pub(crate) async fn hear_some(&mut self, take: impl Fn(&[u8])) -> Result<()> {
+        while let Some((from, to)) = self.next()? {
+            take(&self.buffer[from..to]);
         }
-        Ok(texts)
+        self.fill().await
     }
 
-    /// Gives back what an idle connection does not need.
-    pub(crate) fn shrink(&mut self) {
-        self.buffer = Vec::new();
-        self.walked = 0;
+    /// The next text that is whole.
+    fn next(&mut self) -> Result<Option<(usize, usize)>> {
+        while let Some((opcode, from, to)) = frame_at(&self.buffer, self.walked) {
+            self.walked = to;
+            match opcode {
+                frame::TEXT => return Ok(Some((from, to))),
+                frame::CLOSE => bail!("closed: {}", String::from_utf8_lossy(&self.buffer[(from + 2).min(to)..to])),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn fill(&mut self) -> Result<()> {
@@ -96,37 +111,4 @@ impl Peer {
         ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "closed by the server");
         Ok(())
     }
-}
-
-/// A masked text frame; the mask is zero, which is as good as any when nobody listens on the way.
-fn masked(message: &Value) -> Vec<u8> {
-    let text = message.to_string().into_bytes();
-    let mut frame = vec![0x81];
-    match text.len() {
-        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).expect("at most 125")),
-        length @ 126..=65_535 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&u16::try_from(length).expect("at most 65,535").to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(&text);
-    frame
-}
-
-/// Opcode, first and last byte of the payload of the whole frame at `at`, if it is there.
-fn frame_at(buffer: &[u8], at: usize) -> Option<(u8, usize, usize)> {
-    let rest = buffer.get(at..)?;
-    let (first, second) = (*rest.first()?, *rest.get(1)?);
-    let (length, header) = match second & 0x7f {
-        126 => (usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?)), 4),
-        127 => (usize::try_from(u64::from_be_bytes(rest.get(2..10)?.try_into().ok()?)).ok()?, 10),
-        short => (usize::from(short), 2),
-    };
-    let end = at + header + length;
-    (buffer.len() >= end).then_some((first & 0x0f, at + header, end))
 }

@@ -3,30 +3,39 @@
 use std::time::{Duration, Instant};
 
 use access::Role;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{Row, house::House, latency_row, peer::Peer, producer::generate};
+use super::{
+    Load, Row, clock,
+    histogram::Histogram,
+    house::House,
+    peer::Peer,
+    rows::{latency_facts, latency_text},
+    workers,
+};
 
 /// Submissions at most: they wait in the queue, and an owner has a limit.
 const SUBMISSIONS_MAX: u64 = 900;
 
 /// Submits one after another and times the first status of each.
-pub(crate) async fn measure(house: &House, duration: Duration) -> Result<Vec<Row>> {
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let house = House::start(load).await?;
     // The pipeline is known once its worker said hello; it leaves again, so that what is submitted stays queued.
-    drop(super::producer::Producer::greet(house, 1).await?);
+    drop(workers::greet(&house, 0, &[1], load.durability.word()).await?);
     let mut peer = Peer::connect(&house.address, "/v1/live", &house.token("bench", Role::User)?).await?;
     peer.say(&json!({"type": "subscribe", "mine": true})).await?;
     peer.hear_until(|message| message["type"] == "subscribed").await?;
-    let mut values = Vec::new();
-    let end = Instant::now() + duration;
-    let mut request = 0;
-    while Instant::now() < end && request < SUBMISSIONS_MAX {
-        request += 1;
-        let sent = Instant::now();
-        peer.say(&generate(request)).await?;
-        peer.hear_until(|message| message["type"] == "status_update").await?;
-        values.push(sent.elapsed());
+    let mut latency = Histogram::default();
+    let end = Instant::now() + load.duration().min(Duration::from_secs(30));
+    while Instant::now() < end && latency.len() < SUBMISSIONS_MAX {
+        let sent = clock::nanos();
+        let request = format!("r{}", latency.len());
+        peer.say(&json!({"type": "generate", "requestId": request, "pipeline": "bench0", "input": {}})).await?;
+        let answer =
+            peer.hear_until(|message| message["type"] == "status_update" || message["type"] == "error").await?;
+        ensure!(answer["type"] == "status_update", "a submission was refused: {answer}");
+        latency.record(clock::nanos().saturating_sub(sent));
     }
-    Ok(vec![latency_row("submit to first status", values)])
+    Ok(vec![Row::new("submit to first status", latency_text(&latency), latency_facts(&latency))])
 }

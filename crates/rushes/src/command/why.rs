@@ -39,7 +39,7 @@ fn page(place: &Place) -> String {
         let slots = format!("{} connected, {} slots free", place.workers, place.free_slots);
         lines.push(format!("  pool      {pool} (workers: {slots})"));
     }
-    lines.extend(place.queue_position.map(|before| format!("  position  {before} before it")));
+    lines.extend(place.queue_position.map(|position| format!("  position  {position} in its queue")));
     lines.extend(place.not_before.map(|at| format!("  not before {}", at.to_rfc3339())));
     lines.push(format!("  owner     {} of {}", place.owner, place.tenant));
     lines.push(format!("  submitted {}", place.submitted_at.to_rfc3339()));
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(
             page(&place),
             "no slot of pool gpu is free\n  state     queued\n  pool      gpu (workers: 1 connected, 0 slots free)\n  \
-             position  4 before it\n  owner     ada of default\n  submitted 1970-01-01T00:00:00.000Z\n"
+             position  4 in its queue\n  owner     ada of default\n  submitted 1970-01-01T00:00:00.000Z\n"
         );
     }
 }

@@ -231,7 +231,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "drain",
         takes: "from 0s to 1h",
-        doc: "How long a stopping server waits for its connections before it closes them.",
+        doc: "How long a stopping server waits, half of it at most for workers to finish what they run, before it closes \
+              connections. What a worker still runs then goes on after the start.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,

@@ -64,11 +64,12 @@ impl Scene {
         let entry = listed.row.queue.as_ref().filter(|_| state == Stand::Queued && !is_external(listed));
         let pool = entry.map(|entry| entry.pool.clone());
         let crew = pool.as_ref().map(|pool| self.crew(pool)).unwrap_or_default();
-        let queue_position = entry.and_then(|_| self.ranks.get(&listed.generation)).copied();
+        let before = entry.and_then(|_| self.ranks.get(&listed.generation)).copied();
         let not_before = entry.map(|entry| entry.not_before).filter(|at| *at > self.now);
         let reason = match entry {
-            Some(entry) => held(entry, shown.parked, queue_position, not_before)
-                .unwrap_or_else(|| waits(crew, queue_position, not_before)),
+            Some(entry) => {
+                held(entry, shown.parked, before, not_before).unwrap_or_else(|| waits(crew, before, not_before))
+            }
             None => stands(listed),
         };
         Ok(Place {
@@ -81,7 +82,7 @@ impl Scene {
             priority: shown.priority,
             submitted_at: listed.row.created_at,
             pool,
-            queue_position,
+            queue_position: before.map(|before| before + 1),
             not_before,
             workers: crew.connected,
             free_slots: crew.free,

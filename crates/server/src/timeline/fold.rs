@@ -40,7 +40,7 @@ impl Fold {
         }
         let waits_anew = was_waiting && starts_another_wait(event.show.kind);
         if self.open.is_none() || was_held != is_held || after.is_terminal() || waits_anew {
-            self.close(end_by(event.show.kind, after.state_now()));
+            self.close(end_by(&event.show, after.state_now()));
             if !after.is_terminal() {
                 self.open = Some(Span { from: self.now, until: None, duration_ms: 0, what: activity(&after, event) });
             }
@@ -140,7 +140,7 @@ impl Fold {
 
 fn begin(event: &Event) -> Timeline {
     let pipeline = match &event.fact {
-        Fact::Accepted { pipeline, .. } => format!("{}@{}", pipeline.name, pipeline.version),
+        Fact::Accepted(request) => format!("{}@{}", request.pipeline.name, request.pipeline.version),
         _ => String::new(),
     };
     let show = &event.show;
@@ -199,8 +199,12 @@ const fn starts_another_wait(kind: EventType) -> bool {
 }
 
 /// How a run ended that this event ended.
-const fn end_by(kind: EventType, stands: protocol::State) -> SpanEnd {
-    match (kind, stands) {
+fn end_by(show: &protocol::Event, stands: protocol::State) -> SpanEnd {
+    // The generation ends as failed or cancelled; the run that cleaned up after it did what it should.
+    if show.metadata.get("cleanUp").is_some_and(|how| how == "done") {
+        return SpanEnd::Completed;
+    }
+    match (show.kind, stands) {
         (EventType::CleanUpStarted, protocol::State::Cancelling) => SpanEnd::Cancelled,
         (kind, _) => end_by_kind(kind),
     }

@@ -1,12 +1,12 @@
 //! What operators see of webhooks, and what they do with dead letters. Role `operator`.
 
+use access::Identity;
 use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
-use protocol::ErrorCode;
-use protocol::{EventType, GenerationId, Sequence, TenantId, Timestamp};
+use protocol::{ErrorCode, EventType, GenerationId, Sequence, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::{
@@ -209,9 +209,7 @@ pub(crate) async fn redrive(
     Path(name): Path<String>,
     body: Body,
 ) -> Answer<Json<Count>> {
-    operator(&identity)?;
-    let (endpoint, ledger) = found(&surface, &name)?;
-    let which = chosen(body::json(body).await?)?;
+    let (endpoint, ledger, which) = of_some(&surface, &identity, &name, body).await?;
     let standings = surface.webhooks.standings().await?;
     if standings.iter().any(|standing| standing.endpoint == name && standing.disabled.is_some()) {
         return Err(Failure::new(
@@ -231,10 +229,20 @@ pub(crate) async fn purge(
     Path(name): Path<String>,
     body: Body,
 ) -> Answer<Json<Count>> {
-    operator(&identity)?;
-    let (_, ledger) = found(&surface, &name)?;
-    let which = chosen(body::json(body).await?)?;
+    let (_, ledger, which) = of_some(&surface, &identity, &name, body).await?;
     Ok(Json(Count { count: ledger.purge(&name, which).await? }))
+}
+
+/// An operator's wish for some dead letters of an endpoint.
+async fn of_some<'a>(
+    surface: &'a Surface,
+    identity: &Identity,
+    name: &str,
+    body: Body,
+) -> Answer<(&'a Arc<Endpoint>, &'a Arc<Ledger>, Which)> {
+    operator(identity)?;
+    let (endpoint, ledger) = found(surface, name)?;
+    Ok((endpoint, ledger, chosen(body::json(body).await?)?))
 }
 
 fn chosen(chosen: Chosen) -> Answer<Which> {

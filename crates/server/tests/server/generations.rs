@@ -99,14 +99,14 @@ async fn priority_moves_a_queued_generation() {
     let ada = bed.user("ada");
     let (first, second) = (bed.submit(&ada).await, bed.submit(&ada).await);
     let place = async |id: &str| bed.get(&format!("/v1/generations/{id}"), &ada).await.json()["queuePosition"].clone();
-    assert_eq!((place(&first).await, place(&second).await), (json!(0), json!(1)));
+    assert_eq!((place(&first).await, place(&second).await), (json!(1), json!(2)));
     let patch = async |id: &str, body: &str| {
         let request = bed.request(Method::PATCH, &format!("/v1/generations/{id}"), &ada);
         Answer::of(request.body(body.to_owned()).send().await.unwrap()).await
     };
     let moved = patch(&second, r#"{"priority":"interactive"}"#).await.json();
-    assert_eq!((&moved["priority"], &moved["queuePosition"]), (&json!("interactive"), &json!(0)));
-    assert_eq!(place(&first).await, json!(1));
+    assert_eq!((&moved["priority"], &moved["queuePosition"]), (&json!("interactive"), &json!(1)));
+    assert_eq!(place(&first).await, json!(2));
     for bad in ["", "{}", r#"{"priority":"now"}"#, r#"{"priority":"batch","x":1}"#] {
         assert_eq!(patch(&first, bad).await.refusal(), (400, "invalid_request".into()), "{bad}");
     }
@@ -176,4 +176,21 @@ async fn a_live_token_watches_what_it_names_and_nothing_else() {
     ] {
         assert_eq!(bed.post("/v1/tokens", &ada, bad.clone()).await.refusal(), (400, "invalid_request".into()), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_tells_when_it_will_end_by_itself_and_in_the_list() {
+    let bed = Bed::start().await;
+    let ada = bed.user("ada");
+    let ids = [bed.submit(&ada).await, bed.submit(&ada).await, bed.submit(&ada).await];
+    let read = async |id: &str| bed.get(&format!("/v1/generations/{id}"), &ada).await.json();
+    assert!(read(&ids[0]).await.get("eta").is_none(), "nobody works: nobody knows");
+    let mut worker = bed.worker("w1").await;
+    worker.take().await;
+    // The pipeline's own expectation is 95 s a film, of which one is running.
+    assert_eq!((read(&ids[1]).await["eta"].as_f64(), read(&ids[2]).await["eta"].as_f64()), (Some(95.0), Some(190.0)));
+    let list = bed.get("/v1/generations", &ada).await.json();
+    let told: Vec<_> = list["generations"].as_array().unwrap().iter().rev().map(|one| one["eta"].as_f64()).collect();
+    assert_eq!(told, [None, Some(95.0), Some(190.0)]);
+    assert_eq!(list["generations"][0]["queuePosition"], 2);
 }

@@ -114,6 +114,10 @@ async fn failures_in_a_row_open_a_breaker_and_an_operator_may_close_it() {
     let status = bed.get(&format!("/v1/generations/{parked}"), &ada).await.json()["status"].clone();
     assert_eq!(status["metadata"]["breaker"], "prompt_analysis:gpu", "its owner is told: {status}");
     assert_eq!(status["attempt"], 1, "nothing is burned");
+    let place = bed.get(&format!("/v1/queue/{parked}"), &operator).await.json();
+    assert_eq!(place["reason"], "breaker_open", "{place}");
+    assert_eq!(place["why"], "breaker prompt_analysis:gpu is open: what it needs is broken");
+    assert_eq!(breakers["breakers"][0]["owner"], "ada", "all of it was one owner's: {breakers}");
     let path = "/v1/breakers/prompt_analysis:gpu";
     assert_eq!(put(&bed, path, &operator, json!({"forced": "wide"})).await, 400);
     assert_eq!(put(&bed, "/v1/breakers/nothing", &operator, json!({"forced": null})).await, 400);
@@ -128,7 +132,7 @@ async fn an_owner_has_as_much_under_way_and_unfinished_as_they_may() {
     let bed = Bed::with(&[("limits.running_per_owner", "1"), ("limits.unfinished_per_tenant", "3")]).await;
     let (ada, bob) = (bed.user("ada"), bed.user("bob"));
     let first = bed.submit(&ada).await;
-    bed.submit(&ada).await;
+    let second = bed.submit(&ada).await;
     let others = bed.submit(&bob).await;
     let full = bed.post("/v1/generations", &bob, json!({"prompt": "x"}).to_string()).await;
     assert_eq!(full.refusal(), (429, "queue_full".into()));
@@ -137,4 +141,8 @@ async fn an_owner_has_as_much_under_way_and_unfinished_as_they_may() {
     let lease = one.take().await;
     assert!(lease.ends_with(&first), "{lease}");
     assert!(two.take().await.ends_with(&others), "the owner's second waits, and does not hold up another's");
+    let operator = bed.token("op", "default", Role::Operator);
+    let place = bed.get(&format!("/v1/queue/{second}"), &operator).await.json();
+    assert_eq!((&place["reason"], &place["owner"]), (&json!("owner_limit"), &json!("ada")), "{place}");
+    assert_eq!(place["why"], "its owner has as many under way as they may");
 }

@@ -56,7 +56,7 @@ async fn every_reason_why_something_does_not_run_is_told_by_name() {
     assert_eq!((&running["reason"], &running["worker"]), (&json!("running"), &json!("w1")), "{running}");
     assert_eq!(running["stage"], "prompt_analysis");
     let second = place(&ids[1]).await;
-    assert_eq!((&second["reason"], &second["queuePosition"]), (&json!("no_free_slot"), &json!(0)), "{second}");
+    assert_eq!((&second["reason"], &second["queuePosition"]), (&json!("no_free_slot"), &json!(1)), "{second}");
     // A failed try waits for its time.
     let fail = json!({"type": "fail", "lease": lease, "eventId": "f1", "kind": "retryable", "message": "no luck"});
     worker.say(fail).await;

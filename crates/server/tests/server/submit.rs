@@ -146,3 +146,23 @@ async fn errors_have_one_shape_wherever_they_come_from() {
     let page = Answer::of(page.send().await.unwrap()).await;
     assert_eq!(page.header("access-control-allow-origin"), "*", "a page can read the error");
 }
+
+#[tokio::test]
+async fn a_generation_fails_at_its_own_deadline_and_a_retry_has_none() {
+    let bed = Bed::start().await;
+    let ada = bed.user("ada");
+    let deadline = rushes_server::now().0 + 1_000;
+    let body = json!({"prompt": "a lake", "deadline": deadline}).to_string();
+    let accepted = bed.post("/v1/generations", &ada, body).await.json();
+    assert_eq!(accepted["generation"]["deadline"], deadline, "{accepted}");
+    let id = accepted["generation"]["id"].as_str().unwrap();
+    // A long-poll ends with the next event.
+    let path = format!("/v1/generations/{id}/events?after=1");
+    let waiting = bed.request(Method::GET, &path, &ada).header("prefer", "wait=20");
+    let events = Answer::of(waiting.send().await.unwrap()).await.json();
+    let last = &events["events"][0];
+    assert_eq!((&last["type"], &last["metadata"]["errorCode"]), (&json!("failed"), &json!("DEADLINE_EXCEEDED")));
+    assert!(last["timestamp"].as_u64().unwrap() >= deadline);
+    let again = bed.post(&format!("/v1/generations/{id}/retry"), &ada, "").await.json();
+    assert!(again["generation"].get("deadline").is_none(), "{again}");
+}

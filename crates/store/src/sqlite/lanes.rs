@@ -507,10 +507,10 @@ impl Pool {
             let ahead = starts.saturating_sub(lane.clock.max(self.clock));
             let (mut begun, next) = lane.ready.begun_below(ahead);
             // At the same clock the order of its head decides, then the tenant's name.
-            if let Some(next) = next.filter(|_| begun.price == ahead)
+            if let Some((next, through)) = next.filter(|_| begun.price == ahead)
                 && (next.order, tenant) < (waiting.place.order, &waiting.tenant)
             {
-                begun = lane.ready.through(next);
+                begun = through;
             }
             before = before.and(begun);
         }

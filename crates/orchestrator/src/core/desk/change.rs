@@ -99,6 +99,6 @@ impl Core {
 /// The files of a retried generation, which the new one names as its own.
 fn shares(action: &Action) -> Option<Shares> {
     let Action::Submit(submit) = action else { return None };
-    let from = submit.retry_of.clone().filter(|_| !submit.kept.is_empty())?;
-    Some(Shares { from, names: submit.kept.iter().map(|(_, artifact)| artifact.name.clone()).collect() })
+    let from = submit.request.retry_of.clone().filter(|_| !submit.request.kept.is_empty())?;
+    Some(Shares { from, names: submit.request.kept.iter().map(|(_, artifact)| artifact.name.clone()).collect() })
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::{Action, Command, Context, Grant, Loss, Submit, decide, evolve};
+use engine::{Action, Command, Context, Grant, Holds, Loss, Request, Submit, decide, evolve};
 use proptest::prelude::*;
 use protocol::{
     CausalId, CommandId, GenerationId, LeaseId, Metadata, Pipeline, State as Stand, TenantId, UserId, WorkerId,
-    http::Priority, worker::FailureKind,
+    worker::FailureKind,
 };
 
 use super::*;
@@ -16,23 +16,21 @@ struct Story {
     state: Option<State>,
     events: Vec<Event>,
     now: Timestamp,
+    holds: Holds,
 }
 
 impl Story {
     fn begin(pipeline: Pipeline) -> Self {
-        let mut story = Self { state: None, events: Vec::new(), now: Timestamp(1_000_000) };
+        let mut story = Self { state: None, events: Vec::new(), now: Timestamp(1_000_000), holds: Holds::default() };
         story.ask(Action::Submit(Box::new(Submit {
             generation: GenerationId::new("gen_a").unwrap(),
             owner: UserId::new("ada").unwrap(),
             tenant: TenantId::fallback(),
             causal: CausalId::new("order-7").unwrap(),
-            trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
-            pipeline: Arc::new(pipeline),
-            input: Metadata::new(),
-            priority: Priority::Standard,
-            client: None,
-            retry_of: None,
-            kept: Vec::new(),
+            request: Request {
+                trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+                ..Request::of(Arc::new(pipeline))
+            },
         })));
         story
     }
@@ -40,7 +38,8 @@ impl Story {
     /// Asks; what is refused changes nothing.
     fn ask(&mut self, action: Action) -> bool {
         let id = CommandId::new(format!("c{}", self.events.len())).unwrap();
-        let decided = decide(self.state.as_ref(), &Context::default(), &Command { id, action }, self.now);
+        let context = Context { holds: Some(&self.holds), ..Context::default() };
+        let decided = decide(self.state.as_ref(), &context, &Command { id, action }, self.now);
         let Ok(events) = decided else { return false };
         for event in &events {
             self.state = Some(evolve(self.state.take(), event));
@@ -81,6 +80,12 @@ impl Story {
             code: "NO_LUCK".into(),
             message: "the dice fell badly".into(),
         })
+    }
+
+    /// An operator pauses the pipeline, or lets it go on, and who waits is told.
+    fn pause(&mut self, paused: bool) -> bool {
+        self.holds.pause(&three().name, paused);
+        self.ask(if paused { Action::Park } else { Action::Unpark })
     }
 
     fn done(&mut self) -> bool {
@@ -175,6 +180,36 @@ fn a_story_with_a_failure_and_a_hand_back_is_told_span_by_span() {
 }
 
 #[test]
+fn parks_and_the_clean_up_are_waits_and_runs_of_their_own() {
+    let mut pipeline = three();
+    pipeline.on_failed = Some(Box::new(protocol::Stage::new("sweep".parse().unwrap())));
+    let mut story = Story::begin(pipeline);
+    story.wait(100);
+    assert!(story.pause(true));
+    story.wait(30_000);
+    assert!(!story.grant("w1"), "it is held back");
+    assert!(story.pause(false));
+    story.wait(20);
+    assert!(story.grant("w1"));
+    story.wait(1_000);
+    assert!(story.ask(Action::Cancel { reason: String::new() }));
+    story.wait(50);
+    assert!(story.say(|lease, fence| Action::HandBack { lease, fence }));
+    story.wait(70);
+    assert!(story.grant("w2"), "the clean-up");
+    story.wait(300);
+    assert!(story.done());
+    story.wait(9_999);
+    let timeline = story.timeline();
+    assert_eq!(
+        kinds(&timeline),
+        ["submitted 100", "parked 30000", "next_run 20", "run cancelled 1050", "clean_up 70", "run completed 300"]
+    );
+    assert_eq!((timeline.state, timeline.waiting_ms, timeline.running_ms), (Stand::Cancelled, 30_190, 1_350));
+    check(&timeline).unwrap();
+}
+
+#[test]
 fn what_lasts_is_measured_up_to_the_look() {
     let mut story = Story::begin(three());
     story.wait(100);
@@ -248,8 +283,9 @@ fn check(timeline: &Timeline) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn the_times_of_any_history_add_up(steps in prop::collection::vec((0..9_u8, 0..90_000_u64, 0..3_usize), 1..60)) {
-        let mut story = Story::begin(three());
+    fn the_times_of_any_history_add_up(steps in prop::collection::vec((0..10_u8, 0..90_000_u64, 0..3_usize), 1..60)) {
+        let tidy = protocol::Stage::new("sweep".parse().unwrap());
+        let mut story = Story::begin(Pipeline { on_failed: Some(Box::new(tidy)), ..three() });
         for (step, ms, stage) in steps {
             let name = three().stages[stage].name.clone();
             match step {
@@ -269,6 +305,7 @@ proptest! {
                     let fence = story.state.as_ref().unwrap().fence;
                     story.ask(Action::Lose { fence, loss: Loss::Stalled })
                 }
+                8 => story.pause(ms % 2 == 0),
                 // The clock was set back over a restart.
                 _ => {
                     story.now = Timestamp(story.now.0 - ms.min(1_000));

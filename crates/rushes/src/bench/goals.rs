@@ -1,0 +1,259 @@
+//! What this project aims at: each row with what a Node server of the first document does, the target, what was measured
+//! now, and whether that meets it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{
+    Load, Row, broadcast, frames, idle,
+    rows::{grouped, latency_facts, megabytes, short},
+    slow,
+    stand::{Shape, Stand, Subject},
+    storm, unique,
+    workers::Say,
+};
+
+/// A minute of pings, each connection twice.
+const PINGED: Duration = Duration::from_secs(62);
+/// Events a second while pings go round.
+const PINGED_RATE: f64 = 1_000.0;
+
+/// One aim and what became of it.
+struct Goal {
+    about: &'static str,
+    node: &'static str,
+    target: &'static str,
+    measured: String,
+    met: bool,
+    facts: Value,
+}
+
+impl Goal {
+    fn row(self) -> Row {
+        let verdict = if self.met { "met" } else { "NOT MET" };
+        let value = format!("{verdict:<8} {}  [target {}; Node {}]", self.measured, self.target, self.node);
+        Row::new(self.about, value, self.facts).with("met", json!(self.met)).with("target", json!(self.target))
+    }
+}
+
+/// The mode.
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let mut goals = Vec::new();
+    if load.wants("idle") {
+        goals.extend(idling(load).await?);
+    }
+    if load.wants("many") {
+        goals.push(many(load).await?);
+    }
+    if load.wants("broadcast") {
+        goals.push(broadcasting(load).await?);
+    }
+    if load.wants("unique") {
+        let subject = Subject::durable();
+        goals.push(singly(load, "unique events/s, durable first", "20,400/s", 20_400.0, &subject).await?);
+    }
+    if load.wants("relayed") {
+        let subject = Subject::House { durability: "relay", say: Say::Progress };
+        goals.push(singly(load, "unique events/s, relayed", "51,000/s", 51_000.0, &subject).await?);
+    }
+    if load.wants("storm") {
+        goals.push(storming(load).await?);
+    }
+    if load.wants("stall") {
+        goals.push(
+            pinging(load, "worst stall, pinging, relayed", &Subject::House { durability: "relay", say: Say::Progress })
+                .await?,
+        );
+    }
+    if load.wants("stall-durable") {
+        goals.push(pinging(load, "worst stall, pinging, durable", &Subject::durable()).await?);
+    }
+    if load.wants("slow") {
+        goals.extend(stalling(load).await?);
+    }
+    if load.wants("frames") {
+        goals.push(picturing(load).await?);
+    }
+    Ok(goals.into_iter().map(Goal::row).collect())
+}
+
+async fn idling(load: &Load) -> Result<[Goal; 3]> {
+    let idle = idle::house(load, 10_000, Duration::from_secs(60)).await?;
+    Ok([
+        Goal {
+            about: "memory of an idle connection, of 10,000",
+            node: "6.9 KB",
+            target: "1.5 KB",
+            measured: format!("{:.2} KB", idle.each() / 1e3),
+            met: idle.each() <= 1_500.0,
+            facts: json!({"bytes_each": idle.each()}),
+        },
+        Goal {
+            about: "memory of the server with them",
+            node: "135 MB",
+            target: "30 MB",
+            measured: format!("{:.1} MB ({:.1} MB before)", megabytes(idle.with), megabytes(idle.base)),
+            met: megabytes(idle.with) <= 30.0,
+            facts: json!({"bytes": idle.with, "bytes_before": idle.base}),
+        },
+        Goal {
+            about: "CPU, 10,000 idle connections",
+            node: "8 % claimed",
+            target: "1 %",
+            measured: format!("{:.2} %", idle.cpu * 100.0),
+            met: idle.cpu <= 0.01,
+            facts: json!({"cores": idle.cpu}),
+        },
+    ])
+}
+
+async fn many(load: &Load) -> Result<Goal> {
+    let idle = idle::house(load, 19_000, Duration::from_secs(2)).await?;
+    Ok(Goal {
+        about: "19,000 connections in one process",
+        node: "193 MB",
+        target: "45 MB",
+        measured: format!("{:.1} MB", megabytes(idle.with)),
+        met: megabytes(idle.with) <= 45.0,
+        facts: json!({"bytes": idle.with}),
+    })
+}
+
+async fn broadcasting(load: &Load) -> Result<Goal> {
+    let mut stand = Stand::start(load, &Subject::durable(), Shape::broadcast(1_000)).await?;
+    let rates = [400.0, 800.0, 1_050.0, 1_300.0, 1_600.0, 2_000.0, 2_500.0, 3_000.0];
+    let best = stand.climb(&rates, broadcast::RUNG, unique::P99_MAX_MS).await?;
+    let rate = best.as_ref().map_or(0.0, super::stand::Ran::delivered);
+    Ok(Goal {
+        about: "broadcast deliveries/s, 1,000 watchers",
+        node: "25 K",
+        target: "1 M with p99 < 100 ms",
+        measured: format!(
+            "{} (p99 {} ms, {:.2} µs of CPU each)",
+            grouped(rate as u64),
+            best.as_ref().map_or_else(|| "-".to_owned(), |best| short(best.p99())),
+            best.as_ref().map_or(f64::NAN, |best| best.cpu * 1e6 / best.tally.counts.received as f64)
+        ),
+        met: rate >= 1e6,
+        facts: best.map_or_else(|| json!({}), |best| latency_facts(&best.tally.latency)),
+    }
+    .with_rate(rate))
+}
+
+impl Goal {
+    fn with_rate(mut self, rate: f64) -> Self {
+        self.facts["rate"] = json!(rate);
+        self
+    }
+}
+
+async fn singly(
+    load: &Load,
+    about: &'static str,
+    target: &'static str,
+    wanted: f64,
+    subject: &Subject,
+) -> Result<Goal> {
+    let mut stand = Stand::start(load, subject, Shape::unique(10_000)).await?;
+    let best = stand.climb(&unique::RATES, unique::RUNG, unique::P99_MAX_MS).await?;
+    let best = best.context("not even the first rate was held")?;
+    let rate = best.published();
+    Ok(Goal {
+        about,
+        node: "15-17 K, not durable",
+        target,
+        measured: format!(
+            "{}/s (p50 {}, p99 {} ms, {:.0} µs of CPU each)",
+            grouped(rate as u64),
+            short(best.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+            short(best.p99()),
+            best.cpu * 1e6 / best.sent as f64
+        ),
+        met: rate >= wanted,
+        facts: latency_facts(&best.tally.latency),
+    }
+    .with_rate(rate))
+}
+
+async fn storming(load: &Load) -> Result<Goal> {
+    let storm = storm::run(load, &Subject::durable(), 10_000).await?;
+    let seconds = storm.took.as_secs_f64();
+    Ok(Goal {
+        about: "10,000 drop and come back",
+        node: "13-33 s",
+        target: "2 s",
+        measured: format!("{} s until all caught up ({} s of CPU)", short(seconds), short(storm.cpu)),
+        met: seconds <= 2.0,
+        facts: json!({"seconds": seconds, "cpu_seconds": storm.cpu, "bytes": storm.bytes}),
+    })
+}
+
+async fn pinging(load: &Load, about: &'static str, subject: &Subject) -> Result<Goal> {
+    let mut stand = Stand::start(load, subject, Shape::unique(10_000)).await?;
+    let ran = stand.run(PINGED_RATE, PINGED).await?;
+    ran.tally.check(ran.sent)?;
+    let worst = ran.tally.latency.max();
+    Ok(Goal {
+        about,
+        node: "230 ms",
+        target: "20 ms",
+        measured: format!(
+            "{} ms at 1,000/s for a minute (p50 {}, p99.9 {} ms)",
+            short(worst),
+            short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+            short(ran.tally.latency.percentile(0.999).unwrap_or(f64::NAN))
+        ),
+        met: worst <= 20.0,
+        facts: latency_facts(&ran.tally.latency),
+    })
+}
+
+async fn stalling(load: &Load) -> Result<[Goal; 2]> {
+    let rows = slow::measure(&Load { watchers: 1_000, rate: None, ..load.clone() }).await?;
+    let fact = |key: &str| rows.iter().find_map(|row| row.facts.get(key)?.as_f64());
+    let more = fact("bytes_more").context("memory")? / 1e6;
+    let ratio = fact("p99_ratio").context("latency")?;
+    let behind = fact("behind").context("readers behind")?;
+    Ok([
+        Goal {
+            about: "100 stalled readers: memory",
+            node: "grows without bound",
+            target: "10 MB more",
+            measured: format!(
+                "{more:+.1} MB; then {} events in order, {} s",
+                grouped(behind as u64),
+                short(fact("seconds").unwrap_or(f64::NAN))
+            ),
+            met: more < 10.0,
+            facts: json!({"megabytes_more": more, "behind": behind}),
+        },
+        Goal {
+            about: "100 stalled readers: the 1,000 others",
+            node: "not measured",
+            target: "p99 within 1.2 times",
+            measured: format!("p99 {} times", short(ratio)),
+            met: ratio <= 1.2,
+            facts: json!({"ratio": ratio}),
+        },
+    ])
+}
+
+async fn picturing(load: &Load) -> Result<Goal> {
+    let rows = frames::measure(&Load { watchers: 1_000, ..load.clone() }).await?;
+    let fact = |key: &str| rows.iter().find_map(|row| row.facts.get(key)?.as_f64());
+    let late = fact("latest_behind_ms").context("events")?;
+    Ok(Goal {
+        about: "frames: 1,000 watchers, 10 fps of 20 KB",
+        node: "not measured",
+        target: "no event 50 ms late",
+        measured: format!(
+            "latest event {} ms late; {} µs of CPU a frame",
+            short(late),
+            short(fact("microseconds").unwrap_or(f64::NAN))
+        ),
+        met: late <= 50.0,
+        facts: json!({"latest_behind_ms": late, "microseconds": fact("microseconds")}),
+    })
+}

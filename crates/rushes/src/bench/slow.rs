@@ -1,0 +1,79 @@
+//! Readers that stall beside readers that do not: what they cost, whom they delay, and whether they get all of it in the end.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{
+    Load, Row,
+    load::orders::Order,
+    rows::{grouped, latency_facts, latency_text, megabytes, short},
+    stand::{Shape, Stand, Subject},
+};
+
+/// Events a second of the one generation.
+const RATE: f64 = 1_000.0;
+/// Readers that stall.
+const STALLED: usize = 100;
+/// Below the minute after which a reader that takes nothing is let go.
+const STALL: Duration = Duration::from_secs(20);
+/// What was missed is twenty thousand events for each.
+const CATCHING_UP_MAX: Duration = Duration::from_secs(60);
+
+/// The mode.
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let shape = Shape { stalling: STALLED, ..Shape::broadcast(load.watchers) };
+    let mut stand = Stand::start(load, &Subject::durable(), shape).await?;
+    let rate = load.rate.unwrap_or(RATE);
+    // Everything warm: the tail is full, every buffer has its size.
+    stand.run(rate, Duration::from_secs(3)).await?;
+    let calm = stand.run(rate, STALL).await?;
+    calm.tally.check(calm.sent * (load.watchers + STALLED) as u64)?;
+    let before = stand.memory()?.0;
+    stand.crew.tell(&Order::Stall(true)).await?;
+    let sent = stand.publish(rate, STALL).await?;
+    let live = sent * load.watchers as u64;
+    let at_live = |counts: &super::load::orders::Answer| counts.received - counts.received_stalled >= live;
+    stand.crew.wait(0, Duration::from_secs(20), at_live).await?;
+    let during = stand.memory()?.0;
+    let tally = stand.crew.report().await?;
+    let behind = sent * STALLED as u64 - tally.counts.received_stalled;
+    ensure!(behind > 0, "nobody stalled: the kernel's buffers took all of it; raise --seconds or --rate");
+    let resumed = super::clock::nanos();
+    stand.crew.tell(&Order::Stall(false)).await?;
+    stand.crew.wait(0, CATCHING_UP_MAX, |counts| counts.received_stalled >= behind).await?;
+    let rest = stand.crew.report().await?;
+    rest.check(behind)?;
+    let took = rest.counts.at.saturating_sub(resumed) as f64 / 1e9;
+    let (p99, p99_calm) = (tally.latency.percentile(0.99), calm.tally.latency.percentile(0.99));
+    let ratio = p99.zip(p99_calm).map(|(with, without)| with / without);
+    let more = during as f64 - before as f64;
+    Ok(vec![
+        Row::new(
+            "slow: live watchers, all reading",
+            latency_text(&calm.tally.latency),
+            latency_facts(&calm.tally.latency),
+        ),
+        Row::new(
+            &format!("slow: live watchers, {STALLED} others stalled"),
+            format!("{}; p99 {} times", latency_text(&tally.latency), short(ratio.unwrap_or(f64::NAN))),
+            latency_facts(&tally.latency),
+        )
+        .with("p99_ratio", json!(ratio)),
+        Row::new(
+            "slow: memory the stalled cost",
+            format!("{:+.1} MB on {:.1} MB", more / 1e6, megabytes(before)),
+            json!({"bytes_more": more, "bytes_before": before}),
+        ),
+        Row::new(
+            "slow: then they read again",
+            format!(
+                "{} events each behind, all of them in order after {} s",
+                grouped(behind / STALLED as u64),
+                short(took)
+            ),
+            json!({"behind": behind, "seconds": took, "stalled": STALLED, "watchers": load.watchers}),
+        ),
+    ])
+}
