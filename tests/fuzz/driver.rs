@@ -68,7 +68,7 @@ impl Random {
 ///
 /// # Panics
 /// With seed and input, when the body does or takes too long.
-pub fn run(name: &str, body: fn(&[u8])) {
+pub(crate) fn run(name: &str, body: fn(&[u8])) {
     let seed = match std::env::var("SEED") {
         Ok(seed) => seed.parse().expect("SEED is a number"),
         Err(_) => RandomState::new().hash_one(name),

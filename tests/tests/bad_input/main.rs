@@ -5,10 +5,12 @@
 //! tokens.rs       who asks
 //! foreign.rs      another's generation
 //! lease.rs        a worker that writes what it does not hold
+//! crowds.rs       handshakes, subscriptions and positions beyond all measure
 //! socket.rs       bytes that are no WebSocket, or too much of one
 //! start.rs        what a server refuses to start with
 //! ```
 
+mod crowds;
 mod foreign;
 mod lease;
 mod socket;
