@@ -58,7 +58,7 @@ impl Surface<'_> {
     pub(super) fn draw(&self, canvas: &mut Canvas, cover: &[f32], time: f32, halt: &Halt) -> Result<(), Error> {
         let deep = self.water.deep.tint(self.light.ambient + self.light.sun * 0.35) + self.light.sky[3] * 0.02;
         let airs = self.sky.hazes(&self.view, canvas.width);
-        let cells = (canvas.width.div_ceil(CELL) + 1).next_multiple_of(LANES);
+        let cells = (canvas.width.next_multiple_of(LANES) / CELL + 1).next_multiple_of(LANES);
         let mut bends = [vec![0.0; cells], vec![0.0; cells], vec![0.0; cells]];
         let first = (self.view.horizon.max(0.0)) as usize;
         for y in first..canvas.height {
@@ -156,52 +156,75 @@ struct Mirror<'a> {
 impl simd::Kernel for Mirror<'_> {
     #[inline(always)]
     fn run(self) {
-        let (row, mirror, view) = (self.row, self.surface.mirror, &self.surface.mirror_view);
-        let [roughs, rights, aways] = self.bends;
-        let lines = self.pixels.iter_mut().zip(self.cover).zip(self.airs);
-        for (x, ((pixel, &cover), &air)) in lines.enumerate() {
-            if cover <= 0.0 {
+        let surface = self.surface;
+        let (row, mirror, view) = (self.row, surface.mirror, &surface.mirror_view);
+        let lines = self.pixels.chunks_mut(LANES).zip(self.cover.chunks(LANES)).zip(self.airs.chunks(LANES));
+        for (group, ((pixels, cover), airs)) in lines.enumerate() {
+            if cover.iter().all(|part| *part <= 0.0) {
                 continue;
             }
-            let (cell, part) = (x / CELL, (x % CELL) as f32 * (1.0 / CELL as f32));
-            let bend = |line: &[f32]| line[cell] + (line[cell + 1] - line[cell]) * part;
-            let (rough, right, away) = (bend(roughs), bend(rights), bend(aways));
-            let across = self.surface.view.across(x as f32);
-            let up = (row.down + away * 2.0).abs();
-            let blur = rough * (0.35 + row.lost) * 1.1;
-            let column = Place::of((across + right * 0.5 - view.pan) * view.focal + view.centre, mirror.width);
-            let mut seen = Rgb::BLACK;
-            for (up, weight) in [(up - blur, 0.25), (up, 0.5), (up + blur, 0.25)] {
-                let line = Place::of(view.horizon - up.abs() * view.focal, mirror.height);
-                let upper = column.mix(&mirror.pixels[line.at * mirror.width..][..mirror.width]);
-                let lower = column.mix(&mirror.pixels[line.next * mirror.width..][..mirror.width]);
-                seen += upper.mix(lower, line.part) * weight;
+            let [roughs, rights, aways] = self.bends;
+            let (rough, right, away) = (bent(roughs, group), bent(rights, group), bent(aways, group));
+            let first = (group * LANES) as f32;
+            let across = Lanes::counting(surface.view.across(first) - view.pan, 1.0 / surface.view.focal);
+            let columns = Places::of((across + right * 0.5) * view.focal + view.centre, mirror.width);
+            let (up, blur) = ((away * 2.0 + row.down).magnitude(), rough * ((0.35 + row.lost) * 1.1));
+            let rows = |up: Lanes| Places::of(-up.magnitude() * view.focal + view.horizon, mirror.height);
+            let lines = [rows(up - blur), rows(up), rows(up + blur)];
+            let steep = -((away + row.down).at_least(0.0).at_most(1.0)) + 1.0;
+            let still = steep * steep;
+            let shown = still * still * 0.86 + 0.10;
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                let cover = cover[lane].min(1.0);
+                if cover <= 0.0 {
+                    continue;
+                }
+                let (column, aside) = (columns.at[lane], columns.parts.0[lane]);
+                // The three rows are mixed first, so that only the two columns are left to mix.
+                let (mut near, mut next) = (Rgb::BLACK, Rgb::BLACK);
+                for (line, weight) in lines.iter().zip([0.25, 0.5, 0.25]) {
+                    let part = line.parts.0[lane] * weight;
+                    let upper = line.at[lane] * mirror.width + column;
+                    let (upper, lower) =
+                        (&mirror.pixels[upper..upper + 2], &mirror.pixels[upper + mirror.width..][..2]);
+                    near += upper[0] * (weight - part) + lower[0] * part;
+                    next += upper[1] * (weight - part) + lower[1] * part;
+                }
+                let seen = near.mix(next, aside);
+                let colour = row.deep.mix(seen, shown.0[lane]).mix(airs[lane], row.air);
+                *pixel = pixel.mix(colour, cover);
             }
-            let facing = (row.down + away).clamp(0.0, 1.0);
-            let still = (1.0 - facing) * (1.0 - facing);
-            let colour = row.deep.mix(seen, 0.10 + 0.86 * still * still).mix(air, row.air);
-            *pixel = pixel.mix(colour, cover.min(1.0));
         }
     }
 }
 
-/// Between two rows or columns of a sheet; its edge goes on beyond it.
-struct Place {
-    at: usize,
-    next: usize,
-    part: f32,
+/// A line of cells at eight neighbouring pixels.
+#[inline(always)]
+fn bent(line: &[f32], group: usize) -> Lanes {
+    let mut values = Lanes([0.0; LANES]);
+    let first = group * (LANES / CELL);
+    for (lane, value) in values.0.iter_mut().enumerate() {
+        let (near, next) = (line[first + lane / CELL], line[first + lane / CELL + 1]);
+        *value = near + (next - near) * ((lane % CELL) as f32 * (1.0 / CELL as f32));
+    }
+    values
 }
 
-impl Place {
-    #[inline(always)]
-    fn of(at: f32, length: usize) -> Self {
-        let at = at.clamp(0.0, (length - 1) as f32);
-        let before = at as i32 as usize;
-        Self { at: before, next: (before + 1).min(length - 1), part: at - before as f32 }
-    }
+/// Eight places between the rows or the columns of a sheet; its edge goes on beyond it.
+struct Places {
+    at: [usize; LANES],
+    parts: Lanes,
+}
 
+impl Places {
     #[inline(always)]
-    fn mix(&self, line: &[Rgb]) -> Rgb {
-        line[self.at].mix(line[self.next], self.part)
+    fn of(at: Lanes, length: usize) -> Self {
+        let at = at.at_least(0.0).at_most((length - 1) as f32);
+        let whole = at.whole().at_least(0.0).at_most(length.saturating_sub(2) as f32);
+        let mut places = Self { at: [0; LANES], parts: at - whole };
+        for (at, whole) in places.at.iter_mut().zip(whole.0) {
+            *at = whole as i32 as usize;
+        }
+        places
     }
 }
