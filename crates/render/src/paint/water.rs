@@ -3,6 +3,7 @@
 use super::canvas::{BAND, Canvas};
 use super::light::Light;
 use super::sky::{Sky, View};
+use super::swell::Swell;
 use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(super) struct Water {
     pub(super) rough: f32,
     /// How fast waves go.
     pub(super) speed: f32,
+    /// Waves that stand before each other, in a storm.
+    pub(super) swell: Option<Swell>,
 }
 
 /// What the water is drawn with.
@@ -45,6 +48,7 @@ struct Row {
     down: f32,
     far: f32,
     deep: Rgb,
+    foam: Rgb,
     time: f32,
     /// The waves that can be drawn this far away, scale, weight and way of each; and the share of those that cannot.
     waves: [(f32, f32, f32); WAVES.len()],
@@ -59,9 +63,11 @@ impl Surface<'_> {
         let deep = self.water.deep.tint(self.light.ambient + self.light.sun * 0.35) + self.light.sky[3] * 0.02;
         let airs = self.sky.hazes(&self.view, canvas.width);
         let cells = (canvas.width.next_multiple_of(LANES) / CELL + 1).next_multiple_of(LANES);
-        let mut bends = [vec![0.0; cells], vec![0.0; cells], vec![0.0; cells]];
+        let mut bends: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; cells]);
+        let mut met = vec![1.0; cells];
         let first = (self.view.horizon.max(0.0)) as usize;
-        for y in first..canvas.height {
+        // From below, as waves hide what is behind them.
+        for y in (first..canvas.height).rev() {
             if y % BAND == 0 {
                 halt.check()?;
             }
@@ -70,7 +76,7 @@ impl Surface<'_> {
                 continue;
             }
             let row = self.row(y, deep, time);
-            simd::run(Bend { surface: self, row: &row, bends: &mut bends });
+            simd::run(Bend { surface: self, row: &row, bends: &mut bends, met: &mut met });
             canvas.depth[line.clone()].iter_mut().zip(&cover[line.clone()]).for_each(|(depth, part)| {
                 *depth = if *part > 0.0 { row.far } else { *depth };
             });
@@ -98,6 +104,7 @@ impl Surface<'_> {
             down,
             far,
             deep,
+            foam: self.light.sun * 0.12 + self.light.ambient * 0.75,
             time,
             waves: WAVES.map(|(scale, weight, way)| (scale, weight * seen(scale), way)),
             lost: WAVES.iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum(),
@@ -110,7 +117,9 @@ impl Surface<'_> {
 struct Bend<'a> {
     surface: &'a Surface<'a>,
     row: &'a Row,
-    bends: &'a mut [Vec<f32>; 3],
+    bends: &'a mut [Vec<f32>; 4],
+    /// How far away the row below met the water.
+    met: &'a mut [f32],
 }
 
 impl simd::Kernel for Bend<'_> {
@@ -118,12 +127,30 @@ impl simd::Kernel for Bend<'_> {
     fn run(self) {
         let (surface, row) = (self.surface, self.row);
         let (water, eye, view) = (surface.water, surface.eye, surface.view);
-        let (time, z) = (row.time * water.speed, Lanes::of(eye.z + row.far));
-        let [rough, right, away] = self.bends;
-        let outs = right.chunks_exact_mut(LANES).zip(away.chunks_exact_mut(LANES));
-        for (group, (rough, (right, away))) in rough.chunks_exact_mut(LANES).zip(outs).enumerate() {
+        let time = row.time * water.speed;
+        let [rough, right, away, foam] = self.bends;
+        let outs = right.chunks_exact_mut(LANES).zip(away.chunks_exact_mut(LANES)).zip(foam.chunks_exact_mut(LANES));
+        let lines = rough.chunks_exact_mut(LANES).zip(self.met.chunks_exact_mut(LANES)).zip(outs);
+        for (group, ((rough, met), ((right, away), foam))) in lines.enumerate() {
             let across = Lanes::counting(view.across((group * LANES * CELL) as f32), CELL as f32 / view.focal);
-            let x = across * row.far + eye.x;
+            let mut far = Lanes::of(row.far);
+            let (mut leans, mut white) = ([Lanes::of(0.0); 2], Lanes::of(0.0));
+            if let Some(swell) = &water.swell {
+                let mut before = far;
+                before.0.copy_from_slice(met);
+                let (found, crest) = swell.meet(before, across, (row.down, view.focal), eye, time);
+                met.copy_from_slice(&found.0);
+                far = found;
+                // The back of a crest, met at a graze, would mirror all of the bright horizon in a line a pixel thin.
+                let least = Swell::fine(far, eye.y, view.focal) * 0.14 - row.down;
+                leans = [crest.right, crest.away.greater(least)];
+                let (x, z) = (across * far + eye.x, far + eye.z + time * 0.5);
+                let torn = water.noise.layers(x * 0.16, z * 0.36, 4);
+                // On the crests, and in streaks that the wind draws down from them.
+                white = crest.part.smooth(0.74, 0.98) * torn.smooth(0.38, 0.62) * 0.75
+                    + crest.part.smooth(0.35, 0.9) * torn.smooth(0.60, 0.80) * 0.22;
+            }
+            let (x, z) = (across * far + eye.x, far + eye.z);
             // Patches of rougher and stiller water.
             let gust = water.noise.layers(x * 0.006 + row.time * 0.02, z * 0.011, 3).smooth(0.35, 0.7);
             let roughness = (gust * 1.3 + 0.35) * water.rough;
@@ -137,8 +164,9 @@ impl simd::Kernel for Bend<'_> {
                 }
             }
             rough.copy_from_slice(&roughness.0);
-            right.copy_from_slice(&(aside * roughness).0);
-            away.copy_from_slice(&(along * roughness).0);
+            right.copy_from_slice(&(aside * roughness + leans[0]).0);
+            away.copy_from_slice(&(along * roughness + leans[1]).0);
+            foam.copy_from_slice(&white.0);
         }
     }
 }
@@ -147,7 +175,7 @@ impl simd::Kernel for Bend<'_> {
 struct Mirror<'a> {
     surface: &'a Surface<'a>,
     row: &'a Row,
-    bends: &'a [Vec<f32>; 3],
+    bends: &'a [Vec<f32>; 4],
     cover: &'a [f32],
     airs: &'a [Rgb],
     pixels: &'a mut [Rgb],
@@ -163,11 +191,12 @@ impl simd::Kernel for Mirror<'_> {
             if cover.iter().all(|part| *part <= 0.0) {
                 continue;
             }
-            let [roughs, rights, aways] = self.bends;
+            let [roughs, rights, aways, foams] = self.bends;
             let (rough, right, away) = (bent(roughs, group), bent(rights, group), bent(aways, group));
             let first = (group * LANES) as f32;
             let across = Lanes::counting(surface.view.across(first) - view.pan, 1.0 / surface.view.focal);
             let columns = Places::of((across + right * 0.5) * view.focal + view.centre, mirror.width);
+            let foam = bent(foams, group);
             let (up, blur) = ((away * 2.0 + row.down).magnitude(), rough * ((0.35 + row.lost) * 1.1));
             let rows = |up: Lanes| Places::of(-up.magnitude() * view.focal + view.horizon, mirror.height);
             let lines = [rows(up - blur), rows(up), rows(up + blur)];
@@ -191,7 +220,8 @@ impl simd::Kernel for Mirror<'_> {
                     next += upper[1] * (weight - part) + lower[1] * part;
                 }
                 let seen = near.mix(next, aside);
-                let colour = row.deep.mix(seen, shown.0[lane]).mix(airs[lane], row.air);
+                let water = row.deep.mix(seen, shown.0[lane]).mix(row.foam, foam.0[lane]);
+                let colour = water.mix(airs[lane], row.air);
                 *pixel = pixel.mix(colour, cover);
             }
         }
