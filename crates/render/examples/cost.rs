@@ -1,7 +1,8 @@
 //! What films cost in processor time, which other programs on the machine hardly change:
 //! `cargo run --release -p rushes-render --example cost`, with words after `--` to choose worlds by name.
 //! Each world's set-up and its drawing of one 480p picture on one thread; then one whole film, stage by stage, unwatched and
-//! watched. The figures in docs/picture.md come from here.
+//! watched, in pairs. The figures in docs/picture.md come from here. `taskset -c 1` before it keeps it on one core; without,
+//! the films on two threads show what two cores do.
 
 use std::time::Instant;
 
@@ -22,6 +23,9 @@ const WORLDS: [(&str, &str); 8] = [
     ("earth", "mars in deep space"),
     ("nebula", "nebula in deep space, slow"),
 ];
+
+/// Five pairs tell a tenth from the noise of a shared machine.
+const PAIRS: usize = 5;
 
 /// Watches at most at `demand`, and notes when the first preview came.
 struct Eye {
@@ -88,7 +92,35 @@ fn world(name: &str, prompt: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn whole(watched: Option<PreviewDemand>, threads: usize) -> anyhow::Result<()> {
+/// What one film cost, in milliseconds of processor time.
+struct Spent {
+    drawing: f64,
+    film: f64,
+}
+
+/// Films are made watched and unwatched by turns, so that whatever else the machine does meets both.
+fn pairs(threads: usize) -> anyhow::Result<()> {
+    let player = PreviewDemand { max_fps: 12.0, max_width: 854, every: false };
+    let (mut drawing, mut film) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let (alone, watched) = (whole(None, threads)?, whole(Some(player), threads)?);
+        drawing.push(1.0 - alone.drawing / watched.drawing);
+        film.push(1.0 - alone.film / watched.film);
+    }
+    println!(
+        "{threads} threads, nobody watching: {:.0} % less processor while drawing, {:.0} % over the film; medians of {PAIRS} pairs",
+        median(drawing) * 1e2,
+        median(film) * 1e2
+    );
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn whole(watched: Option<PreviewDemand>, threads: usize) -> anyhow::Result<Spent> {
     let folder = tempfile::tempdir()?;
     let (place, request) = (Folder::new(folder.path()), request(WORLDS[0].1, threads));
     let mut eye = Eye::new(watched);
@@ -109,7 +141,7 @@ fn whole(watched: Option<PreviewDemand>, threads: usize) -> anyhow::Result<()> {
         start.elapsed().as_secs_f64() * 1e3
     );
     println!("{}", eye.first.map_or_else(String::new, |first| format!("; first preview after {first:.0} ms")));
-    Ok(())
+    Ok(Spent { drawing, film: sum })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -120,10 +152,8 @@ fn main() -> anyhow::Result<()> {
         }
     }
     if chosen.is_empty() || chosen.iter().any(|word| word == "film") {
-        let player = PreviewDemand { max_fps: 12.0, max_width: 854, every: false };
         for threads in [1, 2] {
-            whole(None, threads)?;
-            whole(Some(player), threads)?;
+            pairs(threads)?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ mod light;
 mod sea;
 mod sky;
 mod space;
+mod swell;
 mod terrain;
 mod tree;
 mod walk;

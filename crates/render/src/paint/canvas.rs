@@ -33,6 +33,11 @@ impl Canvas {
         Self::new(size.width as usize, size.height as usize)
     }
 
+    /// Whether something nearer than `depth` is seen at a pixel.
+    pub(super) fn hides(&self, x: usize, y: usize, depth: f32) -> bool {
+        depth > self.depth[y * self.width + x]
+    }
+
     /// Lays `colour` over a pixel where `cover` of it is seen at `depth`.
     pub(super) fn lay(&mut self, x: usize, y: usize, depth: f32, colour: Rgb, cover: f32) {
         let at = y * self.width + x;
@@ -52,13 +57,18 @@ impl Canvas {
         let part = y - upper as f32;
         let lower = (upper + 1).min(self.height - 1);
         let (upper, lower) = (&self.pixels[upper * self.width..], &self.pixels[lower * self.width..]);
-        let line = &mut stretch.line[..self.width];
+        let (line, edge) = stretch.line.split_at_mut(self.width);
         for ((value, a), b) in line.iter_mut().zip(upper).zip(lower) {
             *value = a.mix(*b, part);
         }
-        for (value, (left, part)) in out.iter_mut().zip(&stretch.places) {
-            let left = *left as usize;
-            *value = line[left].mix(line[(left + 1).min(self.width - 1)], *part);
+        edge.fill(line[self.width - 1]);
+        let (before, out) = out.split_at_mut(stretch.before.min(out.len()));
+        before.fill(stretch.line[0]);
+        for (pair, out) in stretch.line.windows(2).zip(out.chunks_mut(stretch.cell)) {
+            let step = pair[1] + pair[0] * -1.0;
+            for (value, part) in out.iter_mut().zip(&stretch.parts) {
+                *value = pair[0] + step * *part;
+            }
         }
     }
 
@@ -131,21 +141,30 @@ fn slide(line: &[Rgb], reach: usize, mut put: impl FnMut(usize, Rgb)) {
 
 /// Where the pixels of a row lie in a smaller sheet.
 pub(super) struct Stretch {
-    /// The column before each pixel, and how far it is to the next.
-    places: Vec<(u32, f32)>,
-    /// A row of the smaller sheet.
+    /// Pixels to the left of the sheet's first column.
+    before: usize,
+    /// Pixels from one column to the next, and how far each of them is on the way.
+    cell: usize,
+    parts: Vec<f32>,
+    /// A row of the smaller sheet, and its edge going on as far as there are pixels.
     line: Vec<Rgb>,
 }
 
 impl Stretch {
-    /// For `width` pixels over a sheet of `columns`, `cell` times smaller; `shift` is where the first pixel lies there.
-    pub(super) fn new(width: usize, columns: usize, cell: usize, shift: f32) -> Self {
-        let place = |x: usize| {
-            let x = (x as f32 / cell as f32 + shift).clamp(0.0, (columns - 1) as f32);
-            let left = (x as usize).min(columns.saturating_sub(2));
-            (left as u32, x - left as f32)
-        };
-        Self { places: (0..width).map(place).collect(), line: vec![Rgb::BLACK; columns] }
+    /// For `width` pixels over a sheet of `columns`, `cell` times smaller, whose first column lies over the first pixel.
+    pub(super) fn corners(width: usize, columns: usize, cell: usize) -> Self {
+        Self::new(width, columns, (cell, 0), 0.0)
+    }
+
+    /// The same where each column lies in the middle of the pixels it was made of; an even number of them.
+    fn middles(width: usize, columns: usize, cell: usize) -> Self {
+        Self::new(width, columns, (cell, cell / 2), 0.5)
+    }
+
+    fn new(width: usize, columns: usize, (cell, before): (usize, usize), shift: f32) -> Self {
+        let parts = (0..cell).map(|step| (step as f32 + shift) / cell as f32).collect();
+        let reached = width.saturating_sub(before).div_ceil(cell) + 1;
+        Self { before, cell, parts, line: vec![Rgb::BLACK; columns.max(reached)] }
     }
 }
 
@@ -170,7 +189,7 @@ impl Finish {
         let mut colours = [vec![0.0_f32; wide], vec![0.0_f32; wide]];
         let (mut pixels, mut light) = (vec![Rgb::BLACK; wide], vec![Rgb::BLACK; wide]);
         let (mut lumas, cell) = (vec![0_u8; wide], 1.0 / GLOW_CELL as f32);
-        let mut stretch = Stretch::new(width, glow.width, GLOW_CELL, 0.5 * cell - 0.5);
+        let mut stretch = Stretch::middles(width, glow.width, GLOW_CELL);
         let aside: Vec<f32> = (0..wide).map(|x| (x as f32 / width as f32 - 0.5).powi(2)).collect();
         for row in 0..height {
             if row % BAND == 0 {
@@ -229,12 +248,13 @@ impl simd::Kernel for Develop<'_> {
             let aside = Lanes(std::array::from_fn(|lane| aside[lane]));
             let vignette = ((aside + self.off) * 2.2).smooth(0.25, 1.1) * -0.42 + 1.0;
             let exposure = vignette * self.finish.exposure;
-            let seen = |pick: fn(&Rgb) -> f32| {
-                let own = Lanes(std::array::from_fn(|lane| pick(&pixels[lane])));
-                let glow = Lanes(std::array::from_fn(|lane| pick(&light[lane])));
-                screen((own + glow * self.finish.glow) * exposure)
-            };
-            let (r, g, b) = (seen(|pixel| pixel.r), seen(|pixel| pixel.g), seen(|pixel| pixel.b));
+            // Joined while the three colours are beside each other, so that they are taken apart once.
+            let [mut r, mut g, mut b] = [Lanes([0.0; LANES]); 3];
+            for (lane, (own, glow)) in pixels.iter().zip(light).enumerate() {
+                let sum = *own + *glow * self.finish.glow;
+                (r.0[lane], g.0[lane], b.0[lane]) = (sum.r, sum.g, sum.b);
+            }
+            let (r, g, b) = (screen(r * exposure), screen(g * exposure), screen(b * exposure));
             let luma = r * 0.2126 + g * 0.7152 + b * 0.0722;
             let levels = luma * 219.0 + 16.0 + grain;
             let (blue, red) = ((b - luma) * (1.0 / 1.8556), (r - luma) * (1.0 / 1.5748));

@@ -165,6 +165,7 @@ impl City {
                 deep: Rgb::hex(0x0a1420),
                 rough: if rain { 0.05 } else { 0.03 },
                 speed: 1.0 + 0.3 * speed,
+                swell: None,
             },
             fall: Fall::new(scene.weather, scene.seed, light.ambient.mix(Rgb::hex(0xb8c4e8), 0.6) * 0.8),
             finish: Finish::new(light.exposure, 0.9),

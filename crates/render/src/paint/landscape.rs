@@ -55,6 +55,7 @@ impl Landscape {
             deep: Soil::of(scene).water,
             rough: if scene.weather == Weather::Rain { 0.05 } else { 0.022 },
             speed: 0.8 + 0.4 * speed,
+            swell: None,
         };
         let fall = Fall::new(scene.weather, scene.seed, light.ambient.mix(Rgb::WHITE, 0.35) * 0.9);
         let finish = Finish::new(light.exposure, 0.55);

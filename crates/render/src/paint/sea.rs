@@ -5,6 +5,7 @@ use super::canvas::{Canvas, Finish};
 use super::fall::Fall;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
+use super::swell::Swell;
 use super::walk::Eye;
 use super::water::{Surface, Water};
 use crate::colour::Rgb;
@@ -66,7 +67,7 @@ impl Sea {
             boats.push(Boat { x, z, length: 18.0, speed: chance.within(-1.5, 1.5) });
         }
         let rough = match scene.weather {
-            _ if storm => 0.15,
+            _ if storm => 0.12,
             Weather::Rain => 0.10,
             _ => 0.055,
         };
@@ -77,6 +78,7 @@ impl Sea {
                 deep: Soil::of(scene).water,
                 rough,
                 speed: 0.9 + 0.4 * speed,
+                swell: storm.then(|| Swell::new(scene.seed ^ 0x5e11)),
             },
             fall: Fall::new(scene.weather, scene.seed, light.ambient.mix(Rgb::WHITE, 0.35) * 0.9),
             finish: Finish::new(light.exposure, 0.6),
@@ -107,9 +109,15 @@ impl Sea {
             let far = boat.z - eye.z;
             let scale = view.focal / far;
             let phase = time * 1.1 + number as f32 * 2.0;
-            let lift = phase.sin() * 0.35 * self.swell;
             let roll = (phase * 0.8 + 1.0).sin() * 0.035 * (1.0 + self.swell);
             let (x, way) = (boat.x + boat.speed * self.speed * time, boat.speed.signum());
+            let lift = match &self.water.swell {
+                Some(swell) => {
+                    let fine = Swell::fine(far, eye.y.abs(), view.focal);
+                    swell.at(x, boat.z, time * self.water.speed, fine).height
+                }
+                None => phase.sin() * 0.35 * self.swell,
+            };
             let across = view.centre + ((x - eye.x) / far - view.pan) * view.focal;
             let base = view.horizon - (lift - 0.3 - eye.y) * scale;
             let unit = boat.length * scale / 10.0;

@@ -16,6 +16,9 @@ const CELL: usize = 4;
 /// 900 stars over a view twice as wide as the picture.
 const STARS: usize = 900;
 
+/// Haze has the colours of the sky at these two heights.
+const HAZE_UP: [f32; 2] = [0.02, 0.14];
+
 /// Where the eye looks: everything is a slope, across and up, from the middle of the horizon.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
@@ -118,20 +121,25 @@ impl Sky {
         (far * -5.0).power_of_e() * 0.55 + (far * -17.0).power_of_e() * 0.55
     }
 
-    /// Clear air in this direction, with `glow` of the light around the disc.
-    fn air(&self, across: f32, up: f32, glow: f32) -> Rgb {
-        self.gradient(up) + self.light.halo * (glow * self.halo(across, up))
-    }
-
     /// The colour distance fades to in this direction.
     pub(super) fn haze(&self, across: f32) -> Rgb {
-        // Less glow than the sky itself: haze lies before the light, not around it.
-        self.air(across, 0.02, 0.4).mix(self.air(across, 0.14, 0.4), 0.5)
+        self.hazy(self.far_air(), across)
     }
 
     /// [`Sky::haze`] of every column of a sheet.
     pub(super) fn hazes(&self, view: &View, width: usize) -> Vec<Rgb> {
-        (0..width).map(|x| self.haze(view.across(x as f32))).collect()
+        let air = self.far_air();
+        (0..width).map(|x| self.hazy(air, view.across(x as f32))).collect()
+    }
+
+    /// Clear air close above the horizon, without glow.
+    fn far_air(&self) -> Rgb {
+        self.gradient(HAZE_UP[0]).mix(self.gradient(HAZE_UP[1]), 0.5)
+    }
+
+    fn hazy(&self, air: Rgb, across: f32) -> Rgb {
+        // Less glow than the sky itself: haze lies before the light, not around it.
+        air + self.light.halo * (0.2 * (self.halo(across, HAZE_UP[0]) + self.halo(across, HAZE_UP[1])))
     }
 
     /// Fills the sheet from the top to the horizon, and a little below.
@@ -151,7 +159,7 @@ impl Sky {
             coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
             coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut stretch = Stretch::new(canvas.width, width, CELL, 0.0);
+        let mut stretch = Stretch::corners(canvas.width, width, CELL);
         for row in 0..rows {
             if row % BAND == 0 {
                 halt.check()?;

@@ -162,7 +162,7 @@ impl Space {
             coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
             coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut stretch = Stretch::new(canvas.width, width, CELL, 0.0);
+        let mut stretch = Stretch::corners(canvas.width, width, CELL);
         for (row, pixels) in canvas.pixels.chunks_exact_mut(canvas.width).enumerate() {
             coarse.stretched(row as f32 / CELL as f32, &mut stretch, pixels);
         }

@@ -7,7 +7,7 @@ use super::sky::{Sky, View};
 use super::terrain::Terrain;
 use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
-use crate::lanes;
+use crate::lanes::{self, Real};
 use crate::prompt::Chance;
 use crate::scene::{Ground, Scene};
 
@@ -101,7 +101,7 @@ impl Wood {
         let dark = light.ambient.tint(tree.colour) * 0.62;
         let snow = light.sun * 0.5 + light.ambient * 0.8;
         let (bright, dark, snow) = (air(bright), air(dark), air(snow));
-        let top = base - height;
+        let (top, depth) = (base - height, far - 5.0);
         // Tiers thinner than two pixels are only noise, and noise cannot be followed from picture to picture.
         let detail = smooth(1.6, 3.6, height / tree.tiers);
         for row in top.floor().max(0.0) as usize..(base.ceil().max(0.0) as usize).min(canvas.height) {
@@ -120,22 +120,23 @@ impl Wood {
                 radius * (0.04 + 0.96 * (0.25 * part.sqrt() + 0.75 * part)) * (0.62 + 0.38 * tier)
             };
             let middle = x + lanes::sin(part * 17.0 + tree.phase * 40.0) * radius * 0.05;
+            let across = self.side / half.max(0.5);
+            let lean = (0.5 - tier) * 0.8;
+            let snow_part = self.snow * smooth(0.55, 0.95, tier);
             let from = (middle - half - 1.0).max(0.0) as usize;
             for column in from..((middle + half + 2.0).max(0.0) as usize).min(canvas.width) {
                 let side = column as f32 + 0.5 - middle;
                 let cover = (half - side.abs() + 0.5).clamp(0.0, 1.0).min(half * 2.0) * ends;
-                if cover <= 0.0 {
+                // Most trees stand behind others or behind a hill.
+                if cover <= 0.0 || canvas.hides(column, row, depth) {
                     continue;
                 }
-                let lit = smooth(-0.9, 1.0, side / half.max(0.5) * self.side + (0.5 - tier) * 0.8);
-                let mut colour = dark.mix(bright, lit);
-                if self.snow > 0.0 {
-                    colour = colour.mix(
-                        snow,
-                        self.snow * smooth(0.55, 0.95, tier) * smooth(-0.8, 0.6, side / half.max(0.5) * self.side),
-                    );
+                let turned = side * across;
+                let mut colour = dark.mix(bright, (turned + lean).smooth(-0.9, 1.0));
+                if snow_part > 0.0 {
+                    colour = colour.mix(snow, snow_part * turned.smooth(-0.8, 0.6));
                 }
-                canvas.lay(column, row, far - 5.0, colour, cover);
+                canvas.lay(column, row, depth, colour, cover);
             }
         }
     }

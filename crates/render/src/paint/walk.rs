@@ -7,7 +7,7 @@ use super::sky::{Sky, View};
 use super::terrain::{CELL, GROUP, LEVELS, Line, NEAR, Terrain};
 use crate::colour::Rgb;
 use crate::error::Error;
-use crate::lanes::{self, LANES, Lanes, Real};
+use crate::lanes::{LANES, Lanes, Real};
 use crate::pool::Halt;
 use crate::simd;
 
@@ -37,30 +37,78 @@ pub(super) struct Walk<'a> {
     pub(super) water: bool,
 }
 
-/// One column under way: what was gathered for each row.
-struct Column {
-    colour: Vec<Rgb>,
-    land: Vec<f32>,
-    water: Vec<f32>,
-    depth: Vec<f32>,
+/// Columns that are laid over the picture together.
+const STRIP: usize = LANES;
+
+/// Columns under way: what was gathered for each row of them, side by side as the picture has it.
+struct Strip {
+    /// The light of the land, with how much of the pixel is land carried beside it.
+    land: Vec<[Rgb; STRIP]>,
+    water: Vec<[f32; STRIP]>,
+    depth: Vec<[f32; STRIP]>,
 }
 
-impl Column {
+impl Strip {
     fn new(height: usize) -> Self {
         Self {
-            colour: vec![Rgb::BLACK; height],
-            land: vec![0.0; height],
-            water: vec![0.0; height],
-            depth: vec![f32::INFINITY; height],
+            land: vec![[Rgb::BLACK; STRIP]; height],
+            water: vec![[0.0; STRIP]; height],
+            depth: vec![[f32::INFINITY; STRIP]; height],
         }
     }
 
-    /// Forgets what was gathered from row `top` down.
-    fn clear(&mut self, top: usize) {
-        self.colour[top..].fill(Rgb::BLACK);
-        self.land[top..].fill(0.0);
-        self.water[top..].fill(0.0);
-        self.depth[top..].fill(f32::INFINITY);
+    /// Lays the rows from `top` down over the picture, from its column `first` on, and forgets them.
+    fn lay(&mut self, canvas: &mut Canvas, water: &mut [f32], first: usize, top: usize) {
+        let width = canvas.width;
+        let count = STRIP.min(width - first);
+        for y in top..canvas.height {
+            let line = y * width + first..y * width + first + count;
+            water[line.clone()].copy_from_slice(&self.water[y][..count]);
+            let pixels = canvas.pixels[line.clone()].iter_mut().zip(&mut canvas.depth[line]);
+            for ((pixel, depth), (land, far)) in pixels.zip(self.land[y].iter().zip(&self.depth[y])) {
+                *pixel = *pixel * (1.0 - land.carried()).max(0.0) + *land;
+                *depth = depth.min(*far);
+            }
+        }
+        self.land[top..].fill([Rgb::BLACK; STRIP]);
+        self.water[top..].fill([0.0; STRIP]);
+        self.depth[top..].fill([f32::INFINITY; STRIP]);
+    }
+
+    /// Adds open water to the rows between `from` and `to`.
+    #[inline(always)]
+    fn flood(&mut self, lane: usize, from: f32, to: f32) {
+        let first = from as i32 as usize;
+        if to <= (first + 1) as f32 {
+            self.water[first][lane] += to - from;
+            return;
+        }
+        for (row, cover) in self.water.iter_mut().enumerate().take(to.ceil() as usize).skip(first) {
+            cover[lane] += (to.min(row as f32 + 1.0) - from.max(row as f32)).max(0.0);
+        }
+    }
+
+    /// Fills rows between `from` and `to`, from `colour` at the top to `below` at the bottom.
+    #[inline(always)]
+    fn fill(&mut self, lane: usize, (from, to): (f32, f32), (colour, below): (Rgb, Rgb), far: f32) {
+        let first = from as i32 as usize;
+        if to <= (first + 1) as f32 {
+            self.put(first, lane, colour.mix(below, 0.5), to - from, far);
+            return;
+        }
+        let slope = 1.0 / (to - from);
+        for row in first..(to.ceil() as usize).min(self.land.len()) {
+            let (upper, lower) = (from.max(row as f32), to.min(row as f32 + 1.0));
+            let part = ((upper + lower) * 0.5 - from) * slope;
+            self.put(row, lane, colour.mix(below, part), (lower - upper).max(0.0), far);
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, row: usize, lane: usize, colour: Rgb, cover: f32, far: f32) {
+        self.land[row][lane] += colour.carrying(1.0) * cover;
+        let depth = &mut self.depth[row][lane];
+        *depth = if far < *depth { far } else { *depth };
     }
 }
 
@@ -82,34 +130,25 @@ impl Walk<'_> {
     pub(super) fn draw(&self, canvas: &mut Canvas, water: &mut [f32], halt: &Halt) -> Result<(), Error> {
         let (width, height) = (canvas.width, canvas.height);
         let (steps, mut hazes) = (self.steps(), self.sky.hazes(&self.view, width));
-        hazes.resize(width.next_multiple_of(LANES), Rgb::BLACK);
-        let mut columns: [Column; LANES] = std::array::from_fn(|_| Column::new(height));
-        let mut top = height;
-        for first in (0..width).step_by(LANES) {
-            if first % 32 == 0 {
+        hazes.resize(width.next_multiple_of(STRIP), Rgb::BLACK);
+        let mut strip = Strip::new(height);
+        for first in (0..width).step_by(STRIP) {
+            if first % (2 * STRIP) == 0 {
                 halt.check()?;
             }
-            columns.iter_mut().for_each(|column| column.clear(top));
-            simd::run(Look {
-                walk: self,
-                steps: &steps,
-                across: Lanes::counting(self.view.across(first as f32), 1.0 / self.view.focal),
-                haze: std::array::from_fn(|lane| hazes[first + lane]),
-                columns: &mut columns,
-                top: &mut top,
-            });
-            let columns = &columns[..LANES.min(width - first)];
-            for y in top..height {
-                for (x, column) in (first..).zip(columns) {
-                    let land = column.land[y];
-                    let at = y * width + x;
-                    water[at] = column.water[y];
-                    if land > 0.0 {
-                        canvas.pixels[at] = canvas.pixels[at] * (1.0 - land).max(0.0) + column.colour[y];
-                        canvas.depth[at] = column.depth[y];
-                    }
-                }
+            let mut top = height;
+            for aside in (0..STRIP).step_by(LANES) {
+                simd::run(Look {
+                    walk: self,
+                    steps: &steps,
+                    across: Lanes::counting(self.view.across((first + aside) as f32), 1.0 / self.view.focal),
+                    haze: std::array::from_fn(|lane| hazes[first + aside + lane]),
+                    strip: &mut strip,
+                    aside,
+                    top: &mut top,
+                });
             }
+            strip.lay(canvas, water, first, top);
         }
         Ok(())
     }
@@ -148,7 +187,9 @@ struct Look<'a> {
     steps: &'a [Step<'a>],
     across: Lanes,
     haze: [Rgb; LANES],
-    columns: &'a mut [Column; LANES],
+    /// Where they are kept, and how far to the right in it.
+    strip: &'a mut Strip,
+    aside: usize,
     /// The highest row filled in any of them.
     top: &'a mut usize,
 }
@@ -160,7 +201,7 @@ impl simd::Kernel for Look<'_> {
         let ambient = walk.light.ambient;
         let mist = self.haze.map(|haze| haze.mix(ambient, 0.25));
         let ceiling = walk.terrain.highest - eye.y;
-        let mut tops = Lanes::of(self.columns[0].land.len() as f32);
+        let mut tops = Lanes::of(self.strip.land.len() as f32);
         let mut before: [Option<Rgb>; LANES] = [None; LANES];
         for group in self.steps.chunk_by(|a, b| a.group == b.group) {
             let (nearest, farthest) = (&group[0], &group[group.len() - 1]);
@@ -177,11 +218,11 @@ impl simd::Kernel for Look<'_> {
             }
             for step in group {
                 let places = Line::places(self.across * step.far + eye.x, step.level);
-                let at = places.0.map(|place| place as usize);
+                let whole = places.whole();
+                let (parts, at) = (places - whole, whole.0.map(|place| place as i32 as usize));
                 let heights = &step.line.heights;
                 let near = Lanes(at.map(|at| heights.get(at).copied().unwrap_or_default()));
                 let next = Lanes(at.map(|at| heights.get(at + 1).copied().unwrap_or_default()));
-                let parts = places - Lanes(at.map(|at| at as f32));
                 let height = near + (next - near) * parts;
                 let ground = if walk.water { height.at_least(0.0) } else { height };
                 let rows = (-(ground - eye.y) * step.scale + horizon).at_least(0.0);
@@ -189,63 +230,29 @@ impl simd::Kernel for Look<'_> {
                     before = [None; LANES];
                     continue;
                 }
+                // Through the air between.
+                let fogs = ((height.at_least(0.0) * (-1.0 / 15.0)).power_of_e() * step.fog).at_most(0.95);
                 for lane in 0..LANES {
                     let (row, top, last) = (rows.0[lane], tops.0[lane], before[lane].take());
                     if top - row <= RISE_MIN {
                         continue;
                     }
-                    let column = &mut self.columns[lane];
                     if walk.water && height.0[lane] < 0.0 {
                         // In the mirror the water itself is not seen.
                         if eye.y > 0.0 {
-                            spread(&mut column.water, row, top);
+                            self.strip.flood(self.aside + lane, row, top);
                             tops.0[lane] = row;
                         }
                         continue;
                     }
                     let cells = &step.line.cells[at[lane]..at[lane] + 2];
                     let cell = cells[0].mix(cells[1], parts.0[lane]);
-                    // Through the air between.
-                    let fog = (step.fog * lanes::exp(-height.0[lane].max(0.0) * (1.0 / 15.0))).min(0.95);
-                    let colour = cell.mix(self.haze[lane], step.haze).mix(mist[lane], fog);
-                    fill(column, row, top, colour, last.unwrap_or(colour), step.far);
+                    let colour = cell.mix(self.haze[lane], step.haze).mix(mist[lane], fogs.0[lane]);
+                    self.strip.fill(self.aside + lane, (row, top), (colour, last.unwrap_or(colour)), step.far);
                     (before[lane], tops.0[lane]) = (Some(colour), row);
                 }
             }
         }
-        *self.top = tops.0.into_iter().fold(f32::INFINITY, f32::min) as usize;
-    }
-}
-
-/// Adds the cover of rows between `from` and `to`.
-#[inline(always)]
-fn spread(rows: &mut [f32], from: f32, to: f32) {
-    let first = from as i32 as usize;
-    if to <= (first + 1) as f32 {
-        rows[first] += to - from;
-        return;
-    }
-    for (row, cover) in rows.iter_mut().enumerate().take(to.ceil() as usize).skip(first) {
-        *cover += (to.min(row as f32 + 1.0) - from.max(row as f32)).max(0.0);
-    }
-}
-
-/// Fills rows between `from` and `to`, from `colour` at the top to `below` at the bottom.
-#[inline(always)]
-fn fill(column: &mut Column, from: f32, to: f32, colour: Rgb, below: Rgb, far: f32) {
-    let first = from as i32 as usize;
-    if to <= (first + 1) as f32 {
-        column.colour[first] += colour.mix(below, 0.5) * (to - from);
-        column.land[first] += to - from;
-        column.depth[first] = column.depth[first].min(far);
-        return;
-    }
-    for row in first..(to.ceil() as usize).min(column.land.len()) {
-        let (upper, lower) = (from.max(row as f32), to.min(row as f32 + 1.0));
-        let cover = (lower - upper).max(0.0);
-        let part = ((upper + lower) * 0.5 - from) / (to - from);
-        column.colour[row] += colour.mix(below, part) * cover;
-        column.land[row] += cover;
-        column.depth[row] = column.depth[row].min(far);
+        *self.top = (*self.top).min(tops.0.into_iter().fold(f32::INFINITY, f32::min) as usize);
     }
 }

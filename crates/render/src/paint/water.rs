@@ -3,6 +3,7 @@
 use super::canvas::{BAND, Canvas};
 use super::light::Light;
 use super::sky::{Sky, View};
+use super::swell::Swell;
 use super::walk::Eye;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(super) struct Water {
     pub(super) rough: f32,
     /// How fast waves go.
     pub(super) speed: f32,
+    /// Waves that stand before each other, in a storm.
+    pub(super) swell: Option<Swell>,
 }
 
 /// What the water is drawn with.
@@ -45,6 +48,7 @@ struct Row {
     down: f32,
     far: f32,
     deep: Rgb,
+    foam: Rgb,
     time: f32,
     /// The waves that can be drawn this far away, scale, weight and way of each; and the share of those that cannot.
     waves: [(f32, f32, f32); WAVES.len()],
@@ -58,10 +62,12 @@ impl Surface<'_> {
     pub(super) fn draw(&self, canvas: &mut Canvas, cover: &[f32], time: f32, halt: &Halt) -> Result<(), Error> {
         let deep = self.water.deep.tint(self.light.ambient + self.light.sun * 0.35) + self.light.sky[3] * 0.02;
         let airs = self.sky.hazes(&self.view, canvas.width);
-        let cells = (canvas.width.div_ceil(CELL) + 1).next_multiple_of(LANES);
-        let mut bends = [vec![0.0; cells], vec![0.0; cells], vec![0.0; cells]];
+        let cells = (canvas.width.next_multiple_of(LANES) / CELL + 1).next_multiple_of(LANES);
+        let mut bends: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; cells]);
+        let mut met = vec![1.0; cells];
         let first = (self.view.horizon.max(0.0)) as usize;
-        for y in first..canvas.height {
+        // From below, as waves hide what is behind them.
+        for y in (first..canvas.height).rev() {
             if y % BAND == 0 {
                 halt.check()?;
             }
@@ -70,7 +76,7 @@ impl Surface<'_> {
                 continue;
             }
             let row = self.row(y, deep, time);
-            simd::run(Bend { surface: self, row: &row, bends: &mut bends });
+            simd::run(Bend { surface: self, row: &row, bends: &mut bends, met: &mut met });
             canvas.depth[line.clone()].iter_mut().zip(&cover[line.clone()]).for_each(|(depth, part)| {
                 *depth = if *part > 0.0 { row.far } else { *depth };
             });
@@ -98,6 +104,7 @@ impl Surface<'_> {
             down,
             far,
             deep,
+            foam: self.light.sun * 0.12 + self.light.ambient * 0.75,
             time,
             waves: WAVES.map(|(scale, weight, way)| (scale, weight * seen(scale), way)),
             lost: WAVES.iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum(),
@@ -110,7 +117,9 @@ impl Surface<'_> {
 struct Bend<'a> {
     surface: &'a Surface<'a>,
     row: &'a Row,
-    bends: &'a mut [Vec<f32>; 3],
+    bends: &'a mut [Vec<f32>; 4],
+    /// How far away the row below met the water.
+    met: &'a mut [f32],
 }
 
 impl simd::Kernel for Bend<'_> {
@@ -118,12 +127,30 @@ impl simd::Kernel for Bend<'_> {
     fn run(self) {
         let (surface, row) = (self.surface, self.row);
         let (water, eye, view) = (surface.water, surface.eye, surface.view);
-        let (time, z) = (row.time * water.speed, Lanes::of(eye.z + row.far));
-        let [rough, right, away] = self.bends;
-        let outs = right.chunks_exact_mut(LANES).zip(away.chunks_exact_mut(LANES));
-        for (group, (rough, (right, away))) in rough.chunks_exact_mut(LANES).zip(outs).enumerate() {
+        let time = row.time * water.speed;
+        let [rough, right, away, foam] = self.bends;
+        let outs = right.chunks_exact_mut(LANES).zip(away.chunks_exact_mut(LANES)).zip(foam.chunks_exact_mut(LANES));
+        let lines = rough.chunks_exact_mut(LANES).zip(self.met.chunks_exact_mut(LANES)).zip(outs);
+        for (group, ((rough, met), ((right, away), foam))) in lines.enumerate() {
             let across = Lanes::counting(view.across((group * LANES * CELL) as f32), CELL as f32 / view.focal);
-            let x = across * row.far + eye.x;
+            let mut far = Lanes::of(row.far);
+            let (mut leans, mut white) = ([Lanes::of(0.0); 2], Lanes::of(0.0));
+            if let Some(swell) = &water.swell {
+                let mut before = far;
+                before.0.copy_from_slice(met);
+                let (found, crest) = swell.meet(before, across, (row.down, view.focal), eye, time);
+                met.copy_from_slice(&found.0);
+                far = found;
+                // The back of a crest, met at a graze, would mirror all of the bright horizon in a line a pixel thin.
+                let least = Swell::fine(far, eye.y, view.focal) * 0.14 - row.down;
+                leans = [crest.right, crest.away.greater(least)];
+                let (x, z) = (across * far + eye.x, far + eye.z + time * 0.5);
+                let torn = water.noise.layers(x * 0.16, z * 0.36, 4);
+                // On the crests, and in streaks that the wind draws down from them.
+                white = crest.part.smooth(0.74, 0.98) * torn.smooth(0.38, 0.62) * 0.75
+                    + crest.part.smooth(0.35, 0.9) * torn.smooth(0.60, 0.80) * 0.22;
+            }
+            let (x, z) = (across * far + eye.x, far + eye.z);
             // Patches of rougher and stiller water.
             let gust = water.noise.layers(x * 0.006 + row.time * 0.02, z * 0.011, 3).smooth(0.35, 0.7);
             let roughness = (gust * 1.3 + 0.35) * water.rough;
@@ -137,8 +164,9 @@ impl simd::Kernel for Bend<'_> {
                 }
             }
             rough.copy_from_slice(&roughness.0);
-            right.copy_from_slice(&(aside * roughness).0);
-            away.copy_from_slice(&(along * roughness).0);
+            right.copy_from_slice(&(aside * roughness + leans[0]).0);
+            away.copy_from_slice(&(along * roughness + leans[1]).0);
+            foam.copy_from_slice(&white.0);
         }
     }
 }
@@ -147,7 +175,7 @@ impl simd::Kernel for Bend<'_> {
 struct Mirror<'a> {
     surface: &'a Surface<'a>,
     row: &'a Row,
-    bends: &'a [Vec<f32>; 3],
+    bends: &'a [Vec<f32>; 4],
     cover: &'a [f32],
     airs: &'a [Rgb],
     pixels: &'a mut [Rgb],
@@ -156,52 +184,77 @@ struct Mirror<'a> {
 impl simd::Kernel for Mirror<'_> {
     #[inline(always)]
     fn run(self) {
-        let (row, mirror, view) = (self.row, self.surface.mirror, &self.surface.mirror_view);
-        let [roughs, rights, aways] = self.bends;
-        let lines = self.pixels.iter_mut().zip(self.cover).zip(self.airs);
-        for (x, ((pixel, &cover), &air)) in lines.enumerate() {
-            if cover <= 0.0 {
+        let surface = self.surface;
+        let (row, mirror, view) = (self.row, surface.mirror, &surface.mirror_view);
+        let lines = self.pixels.chunks_mut(LANES).zip(self.cover.chunks(LANES)).zip(self.airs.chunks(LANES));
+        for (group, ((pixels, cover), airs)) in lines.enumerate() {
+            if cover.iter().all(|part| *part <= 0.0) {
                 continue;
             }
-            let (cell, part) = (x / CELL, (x % CELL) as f32 * (1.0 / CELL as f32));
-            let bend = |line: &[f32]| line[cell] + (line[cell + 1] - line[cell]) * part;
-            let (rough, right, away) = (bend(roughs), bend(rights), bend(aways));
-            let across = self.surface.view.across(x as f32);
-            let up = (row.down + away * 2.0).abs();
-            let blur = rough * (0.35 + row.lost) * 1.1;
-            let column = Place::of((across + right * 0.5 - view.pan) * view.focal + view.centre, mirror.width);
-            let mut seen = Rgb::BLACK;
-            for (up, weight) in [(up - blur, 0.25), (up, 0.5), (up + blur, 0.25)] {
-                let line = Place::of(view.horizon - up.abs() * view.focal, mirror.height);
-                let upper = column.mix(&mirror.pixels[line.at * mirror.width..][..mirror.width]);
-                let lower = column.mix(&mirror.pixels[line.next * mirror.width..][..mirror.width]);
-                seen += upper.mix(lower, line.part) * weight;
+            let [roughs, rights, aways, foams] = self.bends;
+            let (rough, right, away) = (bent(roughs, group), bent(rights, group), bent(aways, group));
+            let first = (group * LANES) as f32;
+            let across = Lanes::counting(surface.view.across(first) - view.pan, 1.0 / surface.view.focal);
+            let columns = Places::of((across + right * 0.5) * view.focal + view.centre, mirror.width);
+            let foam = bent(foams, group);
+            let (up, blur) = ((away * 2.0 + row.down).magnitude(), rough * ((0.35 + row.lost) * 1.1));
+            let rows = |up: Lanes| Places::of(-up.magnitude() * view.focal + view.horizon, mirror.height);
+            let lines = [rows(up - blur), rows(up), rows(up + blur)];
+            let steep = -((away + row.down).at_least(0.0).at_most(1.0)) + 1.0;
+            let still = steep * steep;
+            let shown = still * still * 0.86 + 0.10;
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                let cover = cover[lane].min(1.0);
+                if cover <= 0.0 {
+                    continue;
+                }
+                let (column, aside) = (columns.at[lane], columns.parts.0[lane]);
+                // The three rows are mixed first, so that only the two columns are left to mix.
+                let (mut near, mut next) = (Rgb::BLACK, Rgb::BLACK);
+                for (line, weight) in lines.iter().zip([0.25, 0.5, 0.25]) {
+                    let part = line.parts.0[lane] * weight;
+                    let upper = line.at[lane] * mirror.width + column;
+                    let (upper, lower) =
+                        (&mirror.pixels[upper..upper + 2], &mirror.pixels[upper + mirror.width..][..2]);
+                    near += upper[0] * (weight - part) + lower[0] * part;
+                    next += upper[1] * (weight - part) + lower[1] * part;
+                }
+                let seen = near.mix(next, aside);
+                let water = row.deep.mix(seen, shown.0[lane]).mix(row.foam, foam.0[lane]);
+                let colour = water.mix(airs[lane], row.air);
+                *pixel = pixel.mix(colour, cover);
             }
-            let facing = (row.down + away).clamp(0.0, 1.0);
-            let still = (1.0 - facing) * (1.0 - facing);
-            let colour = row.deep.mix(seen, 0.10 + 0.86 * still * still).mix(air, row.air);
-            *pixel = pixel.mix(colour, cover.min(1.0));
         }
     }
 }
 
-/// Between two rows or columns of a sheet; its edge goes on beyond it.
-struct Place {
-    at: usize,
-    next: usize,
-    part: f32,
+/// A line of cells at eight neighbouring pixels.
+#[inline(always)]
+fn bent(line: &[f32], group: usize) -> Lanes {
+    let mut values = Lanes([0.0; LANES]);
+    let first = group * (LANES / CELL);
+    for (lane, value) in values.0.iter_mut().enumerate() {
+        let (near, next) = (line[first + lane / CELL], line[first + lane / CELL + 1]);
+        *value = near + (next - near) * ((lane % CELL) as f32 * (1.0 / CELL as f32));
+    }
+    values
 }
 
-impl Place {
-    #[inline(always)]
-    fn of(at: f32, length: usize) -> Self {
-        let at = at.clamp(0.0, (length - 1) as f32);
-        let before = at as i32 as usize;
-        Self { at: before, next: (before + 1).min(length - 1), part: at - before as f32 }
-    }
+/// Eight places between the rows or the columns of a sheet; its edge goes on beyond it.
+struct Places {
+    at: [usize; LANES],
+    parts: Lanes,
+}
 
+impl Places {
     #[inline(always)]
-    fn mix(&self, line: &[Rgb]) -> Rgb {
-        line[self.at].mix(line[self.next], self.part)
+    fn of(at: Lanes, length: usize) -> Self {
+        let at = at.at_least(0.0).at_most((length - 1) as f32);
+        let whole = at.whole().at_least(0.0).at_most(length.saturating_sub(2) as f32);
+        let mut places = Self { at: [0; LANES], parts: at - whole };
+        for (at, whole) in places.at.iter_mut().zip(whole.0) {
+            *at = whole as i32 as usize;
+        }
+        places
     }
 }
