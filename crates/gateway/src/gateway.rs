@@ -228,6 +228,7 @@ impl Gateway {
     /// Latest events of what an owner has under way, newest first, at most as many as a connection may watch.
     pub(crate) async fn mine(&self, tenant: TenantId, user: UserId) -> Result<Vec<Event>, StoreError> {
         let filter = Filter { owner: Some(user), tenant: Some(tenant), state: None, unfinished: true };
+        let _place = self.pages.enter().await;
         let mut events = Vec::new();
         let mut cursor = None;
         loop {

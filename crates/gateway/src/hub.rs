@@ -35,7 +35,7 @@ pub use self::{
     wake::Wake,
     watcher::Watch,
 };
-use crate::{counts::Counter, node::Clock};
+use crate::{counts::Counter, encode::Encoded, node::Clock};
 
 /// Locks the map is spread over: enough that two cores rarely meet, few enough to walk.
 const SHARDS: usize = 64;
@@ -118,6 +118,14 @@ impl Hub {
     #[must_use]
     pub fn tail(&self, generation: &GenerationId) -> Option<Arc<Tail>> {
         self.shard(generation).lock().get(generation).cloned()
+    }
+
+    /// The latest ephemeral status, where it stands on `event`, the newest there is.
+    #[must_use]
+    pub fn hint_on(&self, event: &Event) -> Option<Arc<Encoded>> {
+        let hint =
+            self.tail(&event.generation_id)?.look(|recent| recent.hint.as_ref().map(|(_, hint)| Arc::clone(hint)))?;
+        (hint.event().sequence == event.sequence && !event.kind.is_terminal()).then_some(hint)
     }
 
     /// Starts to watch a generation, known or not. What was committed before is not in its tail until it is seeded:

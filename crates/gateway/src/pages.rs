@@ -118,7 +118,7 @@ pub(crate) struct Pages {
 }
 
 /// A right to read, given back when dropped.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     _any: SemaphorePermit<'a>,
     _newcomer: Option<SemaphorePermit<'a>>,
 }
@@ -185,6 +185,11 @@ impl Pages {
     pub(crate) async fn latest(&self, generation: &GenerationId, reader: Reader) -> Result<Option<Latest>, StoreError> {
         let _place = self.place(reader).await;
         self.history.latest(generation).await
+    }
+
+    /// A place among the newcomers, for reads of other kinds: lists of what there is to watch.
+    pub(crate) async fn enter(&self) -> Place<'_> {
+        self.place(Reader::Newcomer).await
     }
 
     async fn fetch(&self, (generation, after): &Key, reader: Reader) -> Result<Arc<Page>, StoreError> {

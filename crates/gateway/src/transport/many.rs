@@ -232,6 +232,7 @@ async fn list(
         }
         Wanted::Tenant(tenant) => Filter { tenant: Some(tenant), ..Filter::default() },
     };
+    let _place = gateway.pages.enter().await;
     let mut found: Vec<(GenerationId, bool)> =
         places.iter().flat_map(|places| places.generations.keys().cloned()).map(|id| (id, false)).collect();
     let mut add = |generation: GenerationId, is_new: bool| {

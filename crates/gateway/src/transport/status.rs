@@ -41,7 +41,16 @@ pub(super) async fn of_one(
     };
     match found.await {
         Ok(event) => {
-            let mut response = Json(gateway.encoder().event(&event, gateway.node.now())).into_response();
+            let now = gateway.node.now();
+            // What is relayed stands on the newest event, and is newer.
+            let mut response = match gateway.hub().hint_on(&event) {
+                Some(hint) => {
+                    let mut response = gateway.encoder().data(&hint, now).into_response();
+                    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    response
+                }
+                None => Json(gateway.encoder().event(&event, now)).into_response(),
+            };
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use protocol::{ErrorCode, Problem, error::ErrorBody};
+use rustls::ServerConnection;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -11,6 +12,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How every handshake begins (RFC 8446 §5.1); no HTTP method does.
 const HANDSHAKE: u8 = 0x16;
+/// Encrypted bytes that wait for a socket: what is in there counts as progress only when all of it has left, and a client that
+/// takes 16 KiB a minute is slow and not gone.
+const ENCRYPTED_BYTES_MAX: usize = 16 * 1024;
 /// What is read of a request that is refused, so that the answer arrives before a reset; a head fits.
 const REFUSED_BYTES_MAX: u64 = 16 * 1024;
 /// How long the refused may take to read and to go.
@@ -23,7 +27,8 @@ pub(super) async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> io::Res
         return Ok(None);
     }
     if first[0] == HANDSHAKE {
-        return tls.accept(stream).await.map(Some);
+        let bound = |session: &mut ServerConnection| session.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+        return tls.accept_with(stream, bound).await.map(Some);
     }
     // Too slow to hear it is as good as gone.
     let _ = tokio::time::timeout(GOODBYE_MAX, refuse(stream)).await;
