@@ -108,6 +108,22 @@ it("shows each person her own, and nothing of the other", async () => {
     expect(await studio.page.locator(`[data-generation=${hers}]`).count()).toBe(0);
 });
 
+it("shows the latest picture in a tile that comes into view when no more pictures come", async () => {
+    const studio = await Studio.open(await browser.page(), program.url);
+    await studio.page.setViewportSize({ width: 1_280, height: 500 });
+    const id = await studio.generate("a mountain lake, for a while", 12);
+    await studio.state("Generating frames");
+    await studio.page.waitForFunction(() => document.querySelector("[data-testid=player]")?.getAttribute("data-showing") === "previews");
+    await studio.state("Interpolating");
+    const tile = studio.page.locator(`[data-generation=${id}]`);
+    const width = () => tile.locator("canvas").evaluate((canvas: HTMLCanvasElement) => canvas.width);
+    const before = await width();
+    await tile.scrollIntoViewIfNeeded();
+    await studio.page.waitForFunction((id) => (document.querySelector<HTMLCanvasElement>(`[data-generation=${id}] canvas`)?.width ?? 0) > 16, id);
+    expect(before, "nothing was drawn where nobody saw it").toBe(16);
+    await studio.at("cancel").click();
+});
+
 it("lets a running film be cancelled and tried again", async () => {
     const studio = await Studio.open(await browser.page(), program.url);
     const id = await studio.generate("a storm at sea, at length", 8);

@@ -12,6 +12,9 @@ import { beginSchedule, due, endSchedule, offer, tick, wants, type Mode, type Sc
 /** 2 at once keep a worker busy; more would only finish out of order. */
 const DECODING_MAX = 2;
 
+/** What came last of each generation, to whichever player: one that comes late, or into view when no more comes, begins with it. */
+const LATEST = new WeakMap<GenerationStore, Frame>();
+
 export interface PlayerOptions {
     /** Where the previews are drawn. */
     readonly canvas: HTMLCanvasElement;
@@ -103,10 +106,17 @@ export class Player {
         if (frame.header.total > 0) this.#total = frame.header.total;
         // No browser makes a picture of one packet of a video stream.
         if (frame.header.format === "h264") return this.#tell({ broken: this.#snapshot.broken + 1 });
+        LATEST.set(this.#store, frame);
         const { waiting, dropped } = enqueue(this.#waiting, frame, this.#mode);
         this.#waiting = waiting;
         if (dropped > 0) this.#tell({ dropped: this.#snapshot.dropped + dropped });
         this.#decode();
+    }
+
+    /** An empty canvas gets what others have. */
+    #catchUp(): void {
+        const latest = LATEST.get(this.#store);
+        if (latest !== undefined && this.#snapshot.drawn === 0 && this.#decoding === 0) this.#take(latest);
     }
 
     #decode(): void {
@@ -168,6 +178,7 @@ export class Player {
             this.#isHidden = isOffScreen || document.hidden;
             this.#frames.pause(this.#isHidden);
             if (this.#isHidden) this.#waiting = [];
+            else this.#catchUp();
             this.#plan();
         };
         document.addEventListener("visibilitychange", change);
