@@ -32,8 +32,8 @@ export class Program {
             let said = "";
             server.stdout?.on("data", (piece) => {
                 said += String(piece);
-                const address = /listens on (\S+)/.exec(said)?.[1];
-                if (address) resolve(`http://${address}`);
+                const url = /listens on (\S+)/.exec(said)?.[1];
+                if (url) resolve(url);
             });
             server.on("exit", (code) => reject(new Error(`the server ended with ${code}: ${said}`)));
         });
