@@ -7,6 +7,7 @@
 mod batch;
 mod epoch;
 mod files;
+mod known;
 mod lanes;
 mod letters;
 mod log;

@@ -1,4 +1,4 @@
-//! One transaction over many changes, each in a savepoint: what a commit writes, and how it can be refused.
+//! One transaction over many changes: what a commit writes, and how it can be refused.
 //!
 //! Collecting changes, answering callers and telling of events is the writer's.
 
@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     files,
+    known::Known,
     lanes::{self, Weights},
-    letters, log,
-    row::{encode_body, integer, is_full, sequence, time, write_gates},
+    letters,
+    row::{encode_body, integer, is_full, time, write_gates},
 };
 use crate::{Change, Charge, Claim, CommitError, Committed, QueueEntry, Row};
 
@@ -63,49 +64,80 @@ impl Applied {
     }
 }
 
+/// What a transaction works with.
+pub(super) struct Books<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) weights: &'a Weights,
+    pub(super) known: &'a mut Known,
+}
+
 /// Applies `changes` in one transaction. `Err` means that nothing of any of them was written.
 pub(super) fn transact<'a>(
-    connection: &Connection,
-    weights: &Weights,
-    changes: impl Iterator<Item = &'a Prepared>,
+    books: &mut Books<'_>,
+    changes: impl Iterator<Item = &'a Prepared> + Clone,
 ) -> rusqlite::Result<Vec<Applied>> {
-    let done = attempt(connection, weights, changes);
-    if done.is_err() && !connection.is_autocommit() {
-        // Left open, the transaction would swallow the next batch. When even this fails the next BEGIN tells.
-        if let Err(error) = run(connection, "ROLLBACK") {
+    // A savepoint copies every page that is touched in it, and is needed only where a statement fails: rarely.
+    let done = attempt(books, changes.clone(), apply).and_then(|applied| match applied {
+        Some(applied) => Ok(Some(applied)),
+        None => {
+            take_back(books);
+            attempt(books, changes, apply_alone)
+        }
+    });
+    match done {
+        Ok(Some(applied)) => Ok(applied),
+        Ok(None) => unreachable!("a change that fails alone is answered, or ends the transaction"),
+        Err(error) => {
+            take_back(books);
+            Err(error)
+        }
+    }
+}
+
+/// `None` when a statement of some change failed and the transaction stands.
+fn attempt<'a>(
+    books: &mut Books<'_>,
+    changes: impl Iterator<Item = &'a Prepared>,
+    apply: impl Fn(&mut Books<'_>, &Prepared) -> rusqlite::Result<Applied>,
+) -> rusqlite::Result<Option<Vec<Applied>>> {
+    run(books.connection, "BEGIN IMMEDIATE")?;
+    let mut applied = Vec::new();
+    for prepared in changes {
+        match apply(books, prepared) {
+            Ok(one) => applied.push(one),
+            // Out of room or memory SQLite may roll back everything by itself.
+            Err(error) if is_full(&error) || books.connection.is_autocommit() => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    }
+    run(books.connection, "COMMIT")?;
+    Ok(Some(applied))
+}
+
+/// Ends what a failure left open: the transaction would swallow the next batch.
+fn take_back(books: &mut Books<'_>) {
+    books.known.clear();
+    if !books.connection.is_autocommit() {
+        // When even this fails the next BEGIN tells.
+        if let Err(error) = run(books.connection, "ROLLBACK") {
             tracing::error!(%error, "a failed transaction could not be rolled back");
         }
     }
-    done
-}
-
-fn attempt<'a>(
-    connection: &Connection,
-    weights: &Weights,
-    changes: impl Iterator<Item = &'a Prepared>,
-) -> rusqlite::Result<Vec<Applied>> {
-    run(connection, "BEGIN IMMEDIATE")?;
-    let mut applied = Vec::new();
-    for prepared in changes {
-        applied.push(apply_alone(connection, weights, prepared)?);
-    }
-    run(connection, "COMMIT")?;
-    Ok(applied)
 }
 
 /// Applies one change so that its failure leaves the others standing. `Err` when the whole transaction is gone.
-fn apply_alone(connection: &Connection, weights: &Weights, prepared: &Prepared) -> rusqlite::Result<Applied> {
-    run(connection, "SAVEPOINT change")?;
-    let applied = match apply(connection, weights, prepared) {
+fn apply_alone(books: &mut Books<'_>, prepared: &Prepared) -> rusqlite::Result<Applied> {
+    run(books.connection, "SAVEPOINT change")?;
+    let applied = match apply(books, prepared) {
         Ok(applied) => applied,
-        // Out of room or memory SQLite may roll back everything by itself, savepoints included.
-        Err(error) if connection.is_autocommit() => return Err(error),
+        Err(error) if books.connection.is_autocommit() => return Err(error),
         Err(error) => {
-            run(connection, "ROLLBACK TO change")?;
+            books.known.clear();
+            run(books.connection, "ROLLBACK TO change")?;
             Applied::answered(Err(refusal(&error)))
         }
     };
-    run(connection, "RELEASE change")?;
+    run(books.connection, "RELEASE change")?;
     Ok(applied)
 }
 
@@ -114,37 +146,85 @@ pub(super) fn refusal(error: &rusqlite::Error) -> CommitError {
     if is_full(error) { CommitError::Full } else { CommitError::Unavailable(error.to_string()) }
 }
 
-/// Repeats first, then claims, then the sequence; all of it before the first write.
-fn apply(connection: &Connection, weights: &Weights, prepared: &Prepared) -> rusqlite::Result<Applied> {
-    let change = &prepared.change;
-    let known = find(connection, &change.generation)?;
-    if let Some(id) = known
-        && let Some(last) = repeated(connection, id, change)?
-    {
-        return Ok(Applied::answered(Ok(Committed::Repeated { last })));
+/// What a change meets in the file.
+enum Met {
+    /// It is answered, and nothing is written.
+    Answered(Result<Committed, CommitError>),
+    /// It fits: upon a generation with this key, if there is one.
+    Fits(Option<i64>),
+}
+
+fn apply(books: &mut Books<'_>, prepared: &Prepared) -> rusqlite::Result<Applied> {
+    let id = match meet(books, &prepared.change)? {
+        Met::Answered(answer) => return Ok(Applied::answered(answer)),
+        Met::Fits(id) => id,
+    };
+    let (connection, change) = (books.connection, &prepared.change);
+    let last = Sequence(change.expected.0 + change.events.len() as u64);
+    let mut effects = Vec::new();
+    if let Some(charge) = &change.charge {
+        effects.push(settle(connection, books.weights, id, change.row.as_ref(), charge)?);
     }
+    let id = place(connection, id, change, last, &mut effects)?;
+    if let Some(claim) = &change.claim {
+        connection
+            .prepare_cached("INSERT INTO claim(scope, key, digest, generation) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![claim.scope, claim.key, claim.digest, id])?;
+    }
+    append(books, id, prepared)?;
+    if let Some(letter) = &change.letter {
+        letters::keep(connection, id, letter)?;
+    }
+    if let Some(redriven) = &change.redrives {
+        letters::redriven(connection, redriven, &change.generation)?;
+    }
+    if let Some(shares) = &change.shares {
+        files::share(connection, id, shares, change.row.as_ref().map_or(Timestamp(0), |row| row.created_at))?;
+    }
+    if change.row.as_ref().is_some_and(|row| row.state.is_terminal()) {
+        books.known.forget(&change.generation);
+    } else {
+        books.known.wrote(&change.generation, id, &change.command, last);
+    }
+    Ok(Applied { answer: Ok(Committed::New { last }), effects })
+}
+
+/// Repeats first, then claims, then the sequence; all of it before the first write.
+fn meet(books: &mut Books<'_>, change: &Change) -> rusqlite::Result<Met> {
+    let connection = books.connection;
+    let found = books.known.look(connection, &change.generation)?;
+    if let Some(found) = found
+        && let Some(last) = found.repeated(connection, &change.command)?
+    {
+        return Ok(Met::Answered(Ok(Committed::Repeated { last })));
+    }
+    let (id, head) = found.map_or((None, Sequence(0)), |found| (Some(found.id), found.head));
     if let Some(claim) = &change.claim
         && let Some(held) = holder(connection, claim)?
     {
-        return Ok(Applied::answered(Ok(held)));
+        return Ok(Met::Answered(Ok(held)));
     }
-    let head = known.map_or(Ok(Sequence(0)), |id| head(connection, id))?;
     if head != change.expected {
-        return Ok(Applied::answered(Err(CommitError::Conflict { head })));
+        return Ok(Met::Answered(Err(CommitError::Conflict { head })));
     }
     if let Some(shares) = &change.shares
         && let Some(name) = files::missing(connection, shares)?
     {
-        return Ok(Applied::answered(Err(CommitError::Gone { name })));
+        return Ok(Met::Answered(Err(CommitError::Gone { name })));
     }
+    Ok(Met::Fits(id))
+}
 
-    let last = Sequence(head.0 + change.events.len() as u64);
-    let mut effects = Vec::new();
-    if let Some(charge) = &change.charge {
-        effects.push(settle(connection, weights, known, change.row.as_ref(), charge)?);
-    }
+/// Writes the columns, if the change brings any, and answers the key.
+fn place(
+    connection: &Connection,
+    known: Option<i64>,
+    change: &Change,
+    last: Sequence,
+    effects: &mut Vec<Effect>,
+) -> rusqlite::Result<i64> {
     let id = match (known, &change.row) {
-        (Some(id), None) => id,
+        (Some(id), None) => return Ok(id),
         (Some(id), Some(row)) => {
             if row.state.is_terminal() && !has_ended(connection, id)? {
                 effects.push(Effect::Ended { tenant: row.tenant.clone(), owner: row.owner.clone() });
@@ -169,51 +249,13 @@ fn apply(connection: &Connection, weights: &Weights, prepared: &Prepared) -> rus
             entry: row.queue.clone(),
         });
     }
-    if let Some(claim) = &change.claim {
-        connection
-            .prepare_cached("INSERT INTO claim(scope, key, digest, generation) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![claim.scope, claim.key, claim.digest, id])?;
-    }
-    append(connection, id, head, prepared)?;
-    if let Some(letter) = &change.letter {
-        letters::keep(connection, id, letter)?;
-    }
-    if let Some(redriven) = &change.redrives {
-        letters::redriven(connection, redriven, &change.generation)?;
-    }
-    if let Some(shares) = &change.shares {
-        files::share(connection, id, shares, change.row.as_ref().map_or(Timestamp(0), |row| row.created_at))?;
-    }
-    Ok(Applied { answer: Ok(Committed::New { last }), effects })
-}
-
-/// A generation's key inside this file.
-pub(super) fn find(connection: &Connection, generation: &GenerationId) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT id FROM generation WHERE public_id = ?1")?
-        .query_row([generation.as_str()], |row| row.get(0))
-        .optional()
-}
-
-fn head(connection: &Connection, id: i64) -> rusqlite::Result<Sequence> {
-    connection
-        .prepare_cached("SELECT sequence FROM event WHERE generation = ?1 ORDER BY sequence DESC LIMIT 1")?
-        .query_row([id], |row| sequence(row, 0))
+    Ok(id)
 }
 
 fn has_ended(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT ended_at IS NOT NULL FROM generation WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
-}
-
-fn repeated(connection: &Connection, id: i64, change: &Change) -> rusqlite::Result<Option<Sequence>> {
-    connection
-        .prepare_cached(
-            "SELECT sequence FROM event WHERE generation = ?1 AND command = ?2 ORDER BY ordinal DESC LIMIT 1",
-        )?
-        .query_row(params![id, change.command.as_str()], |row| sequence(row, 0))
-        .optional()
 }
 
 fn holder(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Committed>> {
@@ -229,19 +271,20 @@ fn holder(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Com
         .optional()
 }
 
-fn append(connection: &Connection, id: i64, head: Sequence, prepared: &Prepared) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
+fn append(books: &mut Books<'_>, id: i64, prepared: &Prepared) -> rusqlite::Result<()> {
+    let (head, end) = (prepared.change.expected, books.known.end(books.connection)?);
+    let mut insert = books.connection.prepare_cached(
         "INSERT INTO event(position, generation, sequence, command, ordinal, at, body, fact)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     let command = prepared.change.command.as_str();
-    let end = log::head(connection)?.0;
     for ((new, body), ordinal) in prepared.change.events.iter().zip(&prepared.bodies).zip(0_u64..) {
         let sequence = integer(head.0 + 1 + ordinal);
         let at = integer(new.event.timestamp.0);
         let position = integer(end + 1 + ordinal);
         insert.execute(params![position, id, sequence, command, integer(ordinal), at, body, new.fact])?;
     }
+    books.known.set_end(end + prepared.bodies.len() as u64);
     Ok(())
 }
 

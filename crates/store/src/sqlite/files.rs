@@ -8,7 +8,7 @@ use protocol::{ArtifactName, GenerationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    batch, log,
+    known, log,
     row::{bound, id, integer},
     writer::Desk,
 };
@@ -22,7 +22,7 @@ pub(super) fn put_artifact(
     generation: &GenerationId,
     artifact: &Artifact,
 ) -> Result<(), StoreError> {
-    let Some(key) = batch::find(connection, generation)? else {
+    let Some(key) = known::find(connection, generation)? else {
         return Err(StoreError::Unavailable(format!("no generation {generation}")));
     };
     let name = artifact.name.as_str();
@@ -46,7 +46,7 @@ pub(super) fn put_artifact(
 
 /// The first of `shares` that is no longer there.
 pub(super) fn missing(connection: &Connection, shares: &Shares) -> rusqlite::Result<Option<ArtifactName>> {
-    let from = batch::find(connection, &shares.from)?;
+    let from = known::find(connection, &shares.from)?;
     let mut select = connection.prepare_cached("SELECT 1 FROM artifact WHERE generation = ?1 AND name = ?2")?;
     for name in &shares.names {
         if !select.exists(params![from, name.as_str()])? {
@@ -58,7 +58,7 @@ pub(super) fn missing(connection: &Connection, shares: &Shares) -> rusqlite::Res
 
 /// Names files of one generation under another as well.
 pub(super) fn share(connection: &Connection, key: i64, shares: &Shares, at: Timestamp) -> rusqlite::Result<()> {
-    let Some(from) = batch::find(connection, &shares.from)? else { return Ok(()) };
+    let Some(from) = known::find(connection, &shares.from)? else { return Ok(()) };
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO artifact(generation, name, size, sha256, at)
          SELECT ?1, name, size, sha256, ?4 FROM artifact WHERE generation = ?2 AND name = ?3",
@@ -83,7 +83,7 @@ pub(super) fn put_upload(connection: &Connection, upload: &Upload) -> Result<(),
 }
 
 /// See [`crate::Store::delete`].
-pub(super) fn delete(desk: &Desk, generation: &GenerationId) -> Result<Option<Vec<String>>, StoreError> {
+pub(super) fn delete(desk: &mut Desk, generation: &GenerationId) -> Result<Option<Vec<String>>, StoreError> {
     let connection = &desk.connection;
     let found: Option<(i64, bool)> = connection
         .prepare_cached("SELECT id, ended_at IS NOT NULL FROM generation WHERE public_id = ?1")?
@@ -105,10 +105,10 @@ pub(super) fn sweep(
     artifacts_before: Option<Timestamp>,
     limit: usize,
 ) -> Result<Swept, StoreError> {
-    let connection = &desk.connection;
     let mut swept = Swept::default();
     if let Some(before) = events_before {
-        let ended: Vec<(i64, GenerationId)> = connection
+        let ended: Vec<(i64, GenerationId)> = desk
+            .connection
             .prepare_cached(
                 "SELECT id, public_id FROM generation WHERE ended_at < ?1 AND public_id < '~'
                  ORDER BY ended_at, id LIMIT ?2",
@@ -120,6 +120,7 @@ pub(super) fn sweep(
             swept.generations.push(generation);
         }
     }
+    let connection = &desk.connection;
     if let Some(before) = artifacts_before {
         let kept: Vec<i64> = connection
             .prepare_cached(
@@ -176,9 +177,10 @@ pub(super) const EVENTS_REMOVED_MAX: usize = 4_096;
 
 /// Takes a generation out of sight, with its files, keys and letter; its events go in steps, see [`dig`]. Its name is given
 /// away: `~` is in no id.
-fn bury(desk: &Desk, key: i64, generation: &GenerationId) -> rusqlite::Result<Vec<String>> {
-    let connection = &desk.connection;
+fn bury(desk: &mut Desk, key: i64, generation: &GenerationId) -> rusqlite::Result<Vec<String>> {
+    desk.known.forget(generation);
     desk.lanes.lock().forget(generation);
+    let connection = &desk.connection;
     log::keep_head(connection)?;
     let blobs = remove_artifacts(connection, key)?;
     for statement in [

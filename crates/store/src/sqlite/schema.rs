@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i32 = 0x5255_5348;
 
 /// Grows with every change of the tables that an older program cannot read.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// A page cache of 16 MiB for the writer: the upper levels of the event indexes of some ten million events; the
 /// operating system caches the rest.
@@ -26,7 +26,8 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 /// `event` is ordered by arrival, not by generation: with many generations at work a batch fills one page instead of
-/// touching one page each. `event_sequence` is the compare-and-set, `event_command` makes a repeat harmless.
+/// touching one page each. `event_sequence` is the compare-and-set, and the only page of its own that an event writes: which
+/// commands a generation had the writer knows (`known`), so they need no index.
 ///
 /// `generation` has no head: the newest sequence is the last entry of `event_sequence`, so that a progress event writes
 /// one row. Its `id` is the key inside this file; `key` is a UUIDv7 for stores that share their keys; `public_id` is
@@ -76,7 +77,6 @@ CREATE TABLE event(
     fact BLOB NOT NULL
 );
 CREATE UNIQUE INDEX event_sequence ON event(generation, sequence);
-CREATE UNIQUE INDEX event_command ON event(generation, command, ordinal);
 
 CREATE TABLE claim(
     scope TEXT NOT NULL,
@@ -154,11 +154,14 @@ fn added_by_2() -> &'static str {
     &TABLES[begin..end]
 }
 
+/// From version 2, which looked for repeats in the file.
+const FROM_2: &str = "DROP INDEX event_command;";
+
 /// Brings the tables of an older version to this one, all or nothing.
 pub(super) fn migrate(connection: &Connection, found: i32) -> rusqlite::Result<()> {
     debug_assert!(MIGRATES.contains(&found), "checked by whoever opens the file");
-    let added = added_by_2();
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} {added} PRAGMA user_version = {VERSION}; COMMIT;"))
+    let to_2 = if found < 2 { format!("{FROM_1} {}", added_by_2()) } else { String::new() };
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {to_2} {FROM_2} PRAGMA user_version = {VERSION}; COMMIT;"))
 }
 
 /// Older versions this program takes over.

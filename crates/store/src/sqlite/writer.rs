@@ -14,7 +14,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    batch::{self, Applied, Prepared},
+    batch::{self, Applied, Books, Prepared},
+    known::Known,
     lanes::{Lanes, Weights},
     row::is_full,
 };
@@ -44,6 +45,8 @@ pub(super) struct Desk {
     pub(super) connection: Connection,
     pub(super) lanes: SharedLanes,
     weights: Arc<Weights>,
+    /// Generations that were written lately.
+    pub(super) known: Known,
     /// Blobs that a sweep has told of and the next one may forget.
     pub(super) told: Vec<String>,
     on_commit: OnCommit,
@@ -69,7 +72,8 @@ impl Writer {
         lock: File,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(COMMIT_QUEUE_MAX);
-        let desk = Desk { connection, lanes, weights, told: Vec::new(), on_commit, synced: true, _lock: lock };
+        let known = Known::default();
+        let desk = Desk { connection, lanes, weights, known, told: Vec::new(), on_commit, synced: true, _lock: lock };
         let thread = thread::Builder::new().name("rushes-store".into()).spawn(move || desk.run(inbox))?;
         Ok(Self { requests: Some(requests), thread: Mutex::new(Some(thread)) })
     }
@@ -171,9 +175,10 @@ impl Desk {
     /// One transaction, then the queue, then the listeners, then the callers.
     fn write(&mut self, batch: Vec<Pending>) {
         let strict = batch.iter().any(|pending| pending.prepared.change.durability == Durability::Strict);
-        let applied = match self.sync(strict).and_then(|()| {
-            batch::transact(&self.connection, &self.weights, batch.iter().map(|pending| &*pending.prepared))
-        }) {
+        let applied = match self
+            .sync(strict)
+            .and_then(|()| batch::transact(&mut self.books(), batch.iter().map(|pending| &*pending.prepared)))
+        {
             Ok(applied) => applied,
             // One large change must not refuse the small ones beside it.
             Err(error) if is_full(&error) => batch.iter().map(|pending| self.write_alone(&pending.prepared)).collect(),
@@ -207,8 +212,12 @@ impl Desk {
         }
     }
 
-    fn write_alone(&self, prepared: &Prepared) -> Applied {
-        match batch::transact(&self.connection, &self.weights, std::iter::once(prepared)) {
+    fn books(&mut self) -> Books<'_> {
+        Books { connection: &self.connection, weights: &self.weights, known: &mut self.known }
+    }
+
+    fn write_alone(&mut self, prepared: &Prepared) -> Applied {
+        match batch::transact(&mut self.books(), std::iter::once(prepared)) {
             Ok(mut applied) => applied.remove(0),
             Err(error) => Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() },
         }
