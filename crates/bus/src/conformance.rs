@@ -61,6 +61,6 @@ fn one_publishers_interest_arrives_whole(bus: &dyn Bus) {
         watchers: 3,
         slow: 1.0,
     };
-    bus.publish(Signal::Interest(interest.clone()));
-    assert!(matches!(next(&rx), Signal::Interest(heard) if heard == interest));
+    bus.publish(Signal::Interest([interest.clone()].into()));
+    assert!(matches!(next(&rx), Signal::Interest(heard) if *heard == [interest]));
 }

@@ -50,8 +50,8 @@ pub enum Signal {
     Hint(Arc<Hint>),
     /// A preview picture.
     Frame(Arc<Frame>),
-    /// From watchers to the worker: who looks now. Replaces what the same node said before.
-    Interest(Interest),
+    /// From watchers to the worker: who looks now, at each of these. Replaces what the same node said of them before.
+    Interest(Arc<[Interest]>),
     /// The generation was deleted; whoever watches it is told that it is gone.
     Deleted(GenerationId),
 }

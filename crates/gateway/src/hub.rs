@@ -293,28 +293,27 @@ impl Hub {
 
     fn announce_changes(&self, bus: &dyn Bus) {
         let changed = std::mem::take(&mut *self.changed.lock());
-        for tail in changed {
-            if tail.take_dirty() {
-                let interest = tail.interest();
-                let news = tail.announced.lock().replace(interest.clone()) != Some(interest.clone());
-                if news {
-                    bus.publish(Signal::Interest(interest));
-                }
-            }
-        }
+        let news = |tail: Arc<Tail>| {
+            let interest = tail.take_dirty().then(|| tail.interest())?;
+            let known = tail.announced.lock().replace(interest.clone());
+            (known.as_ref() != Some(&interest)).then_some(interest)
+        };
+        announce(bus, changed.into_iter().filter_map(news).collect());
     }
 
     /// Repeats who looks at the tails of one shard, in case somebody did not hear.
     fn announce_again(&self, shard: &Mutex<Shard>, bus: &dyn Bus) {
         let watched: Vec<_> = shard.lock().values().filter(|tail| tail.watching() > 0).cloned().collect();
+        let mut said = Vec::with_capacity(watched.len());
         for tail in watched {
-            if tail.newest().is_some_and(|newest| newest.event().kind.is_terminal()) {
+            if tail.look(|recent| recent.log.newest().is_some_and(|newest| newest.event().kind.is_terminal())) {
                 continue;
             }
-            let interest: Interest = tail.interest();
+            let interest = tail.interest();
             *tail.announced.lock() = Some(interest.clone());
-            bus.publish(Signal::Interest(interest));
+            said.push(interest);
         }
+        announce(bus, said);
     }
 
     async fn compare_heads(&self, history: &dyn History) {
@@ -331,6 +330,13 @@ impl Hub {
                 }
             }
         }
+    }
+}
+
+/// One signal for all of them.
+fn announce(bus: &dyn Bus, interests: Vec<Interest>) {
+    if !interests.is_empty() {
+        bus.publish(Signal::Interest(interests.into()));
     }
 }
 

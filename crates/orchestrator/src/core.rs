@@ -255,8 +255,8 @@ pub enum Input {
         /// Of those that are in a lane.
         ranks: Vec<(GenerationId, Rank)>,
     },
-    /// Who looks at a generation.
-    Interest(Interest),
+    /// Who looks at each of these generations.
+    Interest(Arc<[Interest]>),
     /// A generation was deleted.
     Deleted(GenerationId),
     /// Time passed.
@@ -473,7 +473,7 @@ impl Core {
             Input::Committed { generation, flight, result } => self.committed(&generation, flight, result),
             Input::Reserved { pool, asked, result } => self.reserved(&pool, asked, result),
             Input::Surveyed { pool, ranks } => self.surveyed(&pool, &ranks),
-            Input::Interest(interest) => self.interest(interest),
+            Input::Interest(interests) => interests.iter().for_each(|interest| self.interest(interest)),
             Input::Deleted(generation) => self.forget(&generation),
             Input::Tick => {}
         }

@@ -30,6 +30,8 @@ use crate::{
 const INPUTS_MAX: usize = 4_096;
 /// Reads under way at once; beyond it the core takes no new input until some are answered.
 const READS_MAX: usize = 1_024;
+/// Inputs taken one after another before timers, reads and the end are looked at again: a few milliseconds.
+const BURST_MAX: usize = 64;
 /// Generations that hear of one gate that changed; the rest sees its position stand still, and operators see the gate.
 const TOLD_MAX: usize = 1_000;
 /// A wait that never ends by itself: a day, in milliseconds, after which the core is given a tick for nothing.
@@ -146,7 +148,7 @@ struct DemandEar(mpsc::Sender<Letter>);
 impl Listener for DemandEar {
     fn hear(&self, signal: &Signal) {
         let input = match signal {
-            Signal::Interest(interest) => Input::Interest(interest.clone()),
+            Signal::Interest(interests) => Input::Interest(Arc::clone(interests)),
             Signal::Deleted(generation) => Input::Deleted(generation.clone()),
             Signal::Events(_) | Signal::Hint(_) | Signal::Frame(_) => return,
         };
@@ -236,6 +238,10 @@ async fn commit_in_order(
     }
 }
 
+fn landed((generation, flight, result): Landing) -> Input {
+    Input::Committed { generation, flight, result }
+}
+
 struct Shell {
     core: Core,
     store: Arc<dyn Store>,
@@ -262,16 +268,33 @@ impl Shell {
                 biased;
                 () = stop.cancelled() => break,
                 // All branches are cancel-safe.
-                Some((generation, flight, result)) = self.landings.recv() => Input::Committed { generation, flight, result },
+                Some(landing) = self.landings.recv() => landed(landing),
                 Some(input) = self.reads.next() => input,
                 Some(letter) = self.inbox.recv(), if room => self.open(letter),
                 () = self.clock.sleep_until(due) => Input::Tick,
             };
             self.feed(input).await;
+            self.feed_what_waits().await;
         }
         let gone = Problem::new(ErrorCode::Unavailable, "the server is stopping").hint("repeat in a few seconds");
         for (_, question) in self.questions.drain() {
             let _ = question.send(Err(gone.clone()));
+        }
+    }
+
+    /// What came meanwhile, without asking every source about each. Landings first: what they conclude makes room.
+    async fn feed_what_waits(&mut self) {
+        for _ in 0..BURST_MAX {
+            let input = if let Ok(landing) = self.landings.try_recv() {
+                landed(landing)
+            } else if self.reads.len() < READS_MAX
+                && let Ok(letter) = self.inbox.try_recv()
+            {
+                self.open(letter)
+            } else {
+                return;
+            };
+            self.feed(input).await;
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     websocket::{
         close::CloseCode,
         decoder::Decoder,
-        encoder::{self, encode_text},
+        encoder::{self, Header},
         message::Message,
     },
     workers::{Inbound, Outbound, WorkerLink},
@@ -35,6 +35,8 @@ const PING_INTERVAL: Duration = Duration::from_millis(limits::PING_INTERVAL_MS);
 const WRITE_MAX: Duration = Duration::from_millis(limits::LEASE_AFTER_CLOSE_MS);
 /// A frame with its handle in one read, so that big ones are not copied in crumbs.
 const READ_BYTES: usize = 64 * 1024;
+/// Messages that leave in one write, at most.
+const SAID_MAX: usize = 64;
 /// Pongs and closes waiting for the writer; a client that floods pings waits.
 const CONTROL_MAX: usize = 8;
 
@@ -143,6 +145,31 @@ async fn hear(message: Message, inbound: &mpsc::Sender<Inbound>, control: &mpsc:
     inbound.send(message).await.is_ok()
 }
 
+/// The frames of what is `said`, up to a close. True when that is the last; nothing said means that nobody speaks.
+fn encode(said: &mut Vec<Outbound>) -> (Bytes, bool) {
+    let mut frames = Vec::new();
+    let mut last = said.is_empty();
+    if last {
+        frames.extend_from_slice(&encoder::close(CloseCode::GOING_AWAY, "Server is stopping"));
+    }
+    for outbound in said.drain(..) {
+        match outbound {
+            Outbound::Message(message) => {
+                let text = serde_json::to_vec(&message).expect("messages hold texts, numbers and JSON");
+                frames.extend_from_slice(Header::text(text.len()).as_bytes());
+                frames.extend_from_slice(&text);
+            }
+            Outbound::Close { code, reason } => {
+                let code = CloseCode::from_wire(code).unwrap_or(CloseCode::GOING_AWAY);
+                frames.extend_from_slice(&encoder::close(code, reason));
+                last = true;
+                break;
+            }
+        }
+    }
+    (frames.into(), last)
+}
+
 /// Writes until a close is written, the worker takes nothing, or the orchestrator gives up.
 async fn speak(
     gateway: &Gateway,
@@ -152,28 +179,26 @@ async fn speak(
 ) {
     let counts = gateway.counts().of(Transport::Worker);
     let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    let mut said = Vec::with_capacity(SAID_MAX);
     loop {
         let (bytes, last) = tokio::select! {
             biased;
             Some(bytes) = controls.recv() => {
                 // Opcode 8 is a close.
                 let last = bytes.first() == Some(&0x88);
+                counts.messages.add(1);
                 (bytes, last)
             }
-            message = outbound.recv() => match message {
-                Some(Outbound::Message(message)) => {
-                    let text = serde_json::to_vec(&message).expect("messages hold texts, numbers and JSON");
-                    (encode_text(&text), false)
-                }
-                Some(Outbound::Close { code, reason }) => {
-                    let code = CloseCode::from_wire(code).unwrap_or(CloseCode::GOING_AWAY);
-                    (encoder::close(code, reason), true)
-                }
-                None => (encoder::close(CloseCode::GOING_AWAY, "Server is stopping"), true),
-            },
-            _ = ping.tick() => (encoder::ping(b""), false),
+            // Whatever waits leaves in one write: acks come in crowds, as the commits do they answer.
+            count = outbound.recv_many(&mut said, SAID_MAX) => {
+                counts.messages.add(count as u64);
+                encode(&mut said)
+            }
+            _ = ping.tick() => {
+                counts.messages.add(1);
+                (encoder::ping(b""), false)
+            }
         };
-        counts.messages.add(1);
         counts.bytes.add(bytes.len() as u64);
         let write = async {
             writer.write_all(&bytes).await?;

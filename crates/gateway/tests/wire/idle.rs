@@ -16,8 +16,8 @@ struct Ear {
 
 impl Listener for Ear {
     fn hear(&self, signal: &Signal) {
-        if let Signal::Interest(interest) = signal {
-            self.heard.lock().push(interest.clone());
+        if let Signal::Interest(interests) = signal {
+            self.heard.lock().extend(interests.iter().cloned());
             self.notify.notify_one();
         }
     }

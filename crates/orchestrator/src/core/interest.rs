@@ -46,7 +46,10 @@ pub(super) struct Told {
 }
 
 impl Core {
-    pub(super) fn interest(&mut self, interest: Interest) {
+    pub(super) fn interest(&mut self, interest: &Interest) {
+        if self.is_repeated(interest) {
+            return;
+        }
         let generation = interest.generation.clone();
         if interest.watchers == 0 {
             self.interests.remove(&generation);
@@ -59,7 +62,7 @@ impl Core {
                 position: None,
                 eta_s: None,
             });
-            seen.interest = interest;
+            seen.interest = interest.clone();
             seen.at = at;
             self.timers.arm(Timer::Interest(generation.clone()), at.plus(INTEREST_AGE_MAX_MS + 1));
         }
@@ -68,6 +71,17 @@ impl Core {
             self.put(&generation, Task::Read { repeated: false }, Then::May);
         }
         self.survey_soon(&generation);
+    }
+
+    /// What a worker was told before and is told again every two seconds, for each of thousands: it only lives longer.
+    fn is_repeated(&mut self, interest: &Interest) -> bool {
+        let Some(seen) = self.interests.get_mut(&interest.generation) else { return false };
+        let repeated = seen.interest == *interest && self.leases.contains_key(&interest.generation);
+        if repeated {
+            // The timer that is armed looks at this.
+            seen.at = self.now;
+        }
+        repeated
     }
 
     pub(super) fn check_interest(&mut self, generation: &GenerationId) {

@@ -215,13 +215,14 @@ impl Bed {
     }
 
     pub(crate) fn look(&self, id: &GenerationId, watchers: usize) {
-        self.bus.publish(Signal::Interest(Interest {
+        let interest = Interest {
             generation: id.clone(),
             full: Some(Demand { max_fps: 12, max_width: 854, every: false }),
             tile: None,
             watchers,
             slow: 1.0,
-        }));
+        };
+        self.bus.publish(Signal::Interest([interest].into()));
     }
 }
 

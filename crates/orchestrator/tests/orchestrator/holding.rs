@@ -199,8 +199,8 @@ async fn a_watcher_hears_its_place_and_an_estimate_at_most_once_a_second() {
     let look = Interest { generation: id.clone(), full: None, tile: None, watchers: 1, slow: 1.0 };
     let third = submit(&mut world, &definition).await;
     for _ in 0..5 {
-        world.feed(Input::Interest(look.clone())).await;
-        world.feed(Input::Interest(Interest { generation: third.clone(), ..look.clone() })).await;
+        world.feed(Input::Interest([look.clone()].into())).await;
+        world.feed(Input::Interest([Interest { generation: third.clone(), ..look.clone() }].into())).await;
         world.say(worker, WorkerMessage::Heartbeat { tokens: 0 }).await;
         world.pass(400).await;
     }
