@@ -9,7 +9,7 @@ use rushes_tests::{
     watch::{self, sequences},
 };
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 
 async fn watching(server: &Server, id: &str) -> Result<Socket> {
     let mut socket = Socket::live(&server.url, "ada").await?;
@@ -24,6 +24,15 @@ async fn log(server: &Server, id: &str) -> Result<Vec<Value>> {
         server.request("GET", &format!("/v1/generations/{id}/events?after=start"), "ada", None).await?;
     ensure!(status == 200, "{page}");
     Ok(page["events"].as_array().context("events")?.clone())
+}
+
+/// A page that waits for the event behind the one numbered `sequence`.
+fn poll(server: &Server, id: &str, sequence: usize) -> Result<JoinSet<reqwest::Result<reqwest::Response>>> {
+    let path = format!("/v1/generations/{id}/events?after={sequence}");
+    let request = server.http("GET", &path)?.bearer_auth(token("ada", Role::User)).header("prefer", "wait=25");
+    let mut polling = JoinSet::new();
+    polling.spawn(request.send());
+    Ok(polling)
 }
 
 async fn progress(worker: &mut Puppet, lease: &str, percent: u32) -> Result<()> {
@@ -56,6 +65,7 @@ async fn relayed_progress_is_shown_everywhere_and_claims_nothing() -> Result<()>
     let request = server.http("GET", &events)?.bearer_auth(token("ada", Role::User));
     let mut stream = request.header("accept", "text/event-stream").send().await?;
     let before = log(&server, &id).await?;
+    let mut polling = poll(&server, &id, before.len())?;
 
     let mut last = (0, 0);
     for percent in [20, 40, 60] {
@@ -84,12 +94,17 @@ async fn relayed_progress_is_shown_everywhere_and_claims_nothing() -> Result<()>
     // None of it is in the log.
     assert_eq!(log(&server, &id).await?, before);
 
+    // Nor in a page: a long-poll waits for the next event, whatever is relayed meanwhile.
+    assert!(polling.try_join_next().is_none(), "a hint has no position to go on from");
     // An edge is an event like any other.
     let edge = json!({"type": "event", "event": "stage_completed", "stage": "prompt_analysis", "lease": lease.id,
         "eventId": "edge", "outputs": {}});
     assert_eq!(worker.durable(&edge).await?["type"], "ack");
     let shown = update(&mut socket, false).await?;
     assert!(shown["position"].is_string() && shown["data"]["type"] != "stage_progress", "{shown}");
+    let page = timeout(PATIENCE, polling.join_next()).await?.context("a page")???;
+    let page: Value = serde_json::from_str(&page.text().await?)?;
+    assert_eq!(page["events"].as_array().context("events")?.first(), Some(&shown["data"]), "{page}");
     worker.finish(&server, &lease).await?;
     let events = watch::until(&server, "ada", &id, watch::is_terminal).await?;
     assert_eq!(sequences(&events), (1..=events.len() as u64).collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use access::Role;
 use anyhow::{Context, Result, ensure};
 use rushes_tests::{
     PATIENCE, Server, Socket,
+    between::{Between, Habit},
     encrypted::Certificate,
     program::{Ended, program, run, token},
 };
@@ -217,6 +218,79 @@ async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
         }
     });
     gone.await.context("connections are left")?
+}
+
+/// Ada's socket over TLS, following `id` from its beginning.
+async fn following(url: &str, cert: &Path, id: &str) -> Result<Socket> {
+    let mut socket = Socket::open_trusting(url, "/v1/live", Some(&token("ada", Role::User)), cert).await?;
+    socket.until("authenticated").await?;
+    socket.say(&json!({"type": "subscribe", "generationId": id, "after": "start"})).await?;
+    socket.until("subscribed").await?;
+    Ok(socket)
+}
+
+/// The next so many events of a socket, by their sequences.
+async fn heard(socket: &mut Socket, count: usize) -> Result<Vec<u64>> {
+    let mut sequences = Vec::with_capacity(count);
+    while sequences.len() < count {
+        let update = socket.until("status_update").await?;
+        sequences.extend(update["data"]["sequence"].as_u64().filter(|_| update["data"]["ephemeral"] != true));
+    }
+    Ok(sequences)
+}
+
+/// A line of the metrics.
+async fn metric(server: &Server, cert: &Path, name: &str) -> Result<f64> {
+    let metrics = curl(cert, &[&format!("{}/metrics", server.url)]).await?.said;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("no {name} in {metrics}"))?.trim().parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_stalls_behind_tls_costs_a_cursor_and_gets_all_of_it_in_order() -> Result<()> {
+    /// More than the kernel holds for a reader that stands still.
+    const REQUESTS: u32 = 60;
+    const EVENTS: u32 = 8;
+    const PADDING: usize = 7_000;
+    const SENT: &str = "rushes_bytes_sent_total{transport=\"websocket\"}";
+    const PAGES: &str = "rushes_log_pages_read_total";
+    let certificate = Certificate::new()?;
+    let (server, cert) = (start(&certificate)?, certificate.cert());
+    let between = Between::before(server.address(), Habit::None).await?;
+    let id = external(&server, &cert).await?;
+    let mut slow = following(&between.url.replacen("http", "https", 1), &cert, &id).await?;
+    let mut live = following(&server.url, &cert, &id).await?;
+    let before = metric(&server, &cert, SENT).await?;
+    between.sleep();
+    let mut first = Vec::new();
+    for request in 0..REQUESTS {
+        let event = |at: u32| {
+            let number = request * EVENTS + at;
+            json!({"eventId": format!("p{number}"), "status": "generating_frames",
+                "progress": f64::from(number) * 100.0 / f64::from(REQUESTS * EVENTS), "metadata": {"padding": "x".repeat(PADDING)}})
+        };
+        let events: Vec<Value> = (0..EVENTS).map(event).collect();
+        let answer = ask(&cert, &format!("{}/v1/generations/{id}/events", server.url), &json!(events)).await?;
+        ensure!(answer["position"].is_string(), "{answer}");
+        // Who reads is not held up by who does not.
+        first.extend(heard(&mut live, EVENTS as usize).await?);
+    }
+    let payload = f64::from(REQUESTS * EVENTS) * PADDING as f64;
+    let sent = metric(&server, &cert, SENT).await? - before;
+    assert!(sent >= payload, "the live one alone was sent {payload}: {sent}");
+    assert!(sent < payload * 1.5, "what the slow one does not take stays in the log: {sent} of {payload} each");
+    let read = metric(&server, &cert, PAGES).await?;
+    between.wake();
+    let then = heard(&mut slow, first.len()).await?;
+    println!(
+        "lost, duplicates and reordered of {}: none; {sent:.0} bytes sent while one of two stood still",
+        then.len()
+    );
+    assert_eq!(then, first);
+    assert!(then.windows(2).all(|two| two[1] == two[0] + 1), "{then:?}");
+    assert!(metric(&server, &cert, PAGES).await? > read, "it caught up from the log");
+    assert_eq!(metric(&server, &cert, "rushes_watchers_stalled_total").await?, 0.0, "it was never sent away");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,10 @@
 //! bench/target.rs     any server under test, and how its dialect gets a connection ready
 //! bench/workers.rs    workers of ours that only publish      bench/publish.rs  and whoever publishes to other servers
 //! bench/stand.rs      a server with its load connected: publishes at a rate and says what came of it
-//! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs transports.rs growth.rs   one measurement each
+//! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs first.rs transports.rs tls.rs growth.rs   one measurement each
 //! bench/founding.rs   the first document's own table          bench/goals.rs   what this project aims at, met or not
 //! bench/peers.rs      us beside other servers
-//! bench/mark.rs histogram.rs frame.rs peer.rs process.rs clock.rs   small parts
+//! bench/mark.rs histogram.rs frame.rs wire.rs peer.rs process.rs clock.rs   small parts
 //! bench/rows.rs plot.rs   tables, JSON, SVG
 //! ```
 //! Figures are for comparison within one run on one machine; tests never read them.
@@ -19,6 +19,7 @@
 mod broadcast;
 mod clock;
 mod crew;
+mod first;
 mod founding;
 mod frame;
 mod frames;
@@ -40,8 +41,10 @@ mod stand;
 mod storm;
 mod submit;
 mod target;
+mod tls;
 mod transports;
 mod unique;
+mod wire;
 mod workers;
 
 use std::{path::PathBuf, time::Duration};
@@ -50,7 +53,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use rows::Row;
+pub(crate) use rows::Row;
 
 /// Which measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,8 +74,12 @@ pub(crate) enum Mode {
     Frames,
     /// Submit to first status.
     Submit,
+    /// Submit to the first thing its worker says, on the screen: durable, relaxed and relayed.
+    First,
     /// The same load over WebSocket, SSE and long-poll: latency, and memory per connection.
     Transports,
+    /// Ten thousand over TLS: memory per connection, handshakes a second, and what encryption adds to an event.
+    Tls,
     /// How cost grows with connections, generations and rate.
     Growth,
     /// The first document's own table, row by row.
@@ -131,6 +138,9 @@ pub(crate) struct Load {
     /// Pin the load to this core
     #[arg(long, value_name = "CORE", requires = "pin")]
     load_core: Option<usize>,
+    /// Speak TLS, with a certificate made for the run; servers beside ours stay as they are
+    #[arg(long)]
+    tls: bool,
     /// Only this part: of `founding` and `peers` numbers of connections or names, of `goals` a row
     #[arg(long)]
     only: Option<String>,
@@ -174,7 +184,9 @@ pub(crate) async fn measure(mode: Mode, load: &Load) -> Result<Vec<Row>> {
         Mode::Slow => slow::measure(load).await?,
         Mode::Frames => frames::measure(load).await?,
         Mode::Submit => submit::measure(load).await?,
+        Mode::First => first::measure(load).await?,
         Mode::Transports => transports::measure(load).await?,
+        Mode::Tls => tls::measure(load).await?,
         Mode::Growth => growth::measure(load).await?,
         Mode::Founding => founding::measure(load).await?,
         Mode::Goals => goals::measure(load).await?,

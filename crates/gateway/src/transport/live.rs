@@ -188,6 +188,8 @@ impl Connection {
             }
             self.flushed = true;
             self.stuck_since = None;
+            // Under TLS nothing was left to write but to flush: what waited for that is gathered in the next round.
+            wrote = true;
         }
         Ok(wrote)
     }

@@ -49,6 +49,8 @@ impl Hand {
             .args(["bench", "load"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is the bench's to hear.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("starting a process of the load")?;

@@ -25,6 +25,8 @@ const ROWS: [(usize, f64, f64); 4] =
 const RATE: f64 = 100.0;
 /// Generations that run; further connections watch one of these each, and are counted as connections.
 const CHANNELS_MAX: usize = 10_000;
+/// Tried where the first of the others is not held: down to what the document says of 50,000 connections.
+const RATES_BELOW: [f64; 3] = [1_000.0, 500.0, 250.0];
 /// The idle processor time is watched for one round of pings.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -36,17 +38,26 @@ struct Sum {
     cpu: f64,
 }
 
+/// The head of the table, over columns as wide as [`line`] writes them.
+const HEAD: &str =
+    "p50 ·  p95 ·  p99 ms at 100/s     memory   CPU idle  at 100/s  highest rate  shown after ack   the document";
+
 /// The mode.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let mut rows = vec![Row::new("connections", HEAD.to_owned(), json!({}))];
     for (connections, memory, rate) in ROWS.iter().filter(|row| load.wants(&row.0.to_string())) {
-        let theirs = format!("the document: {memory:.0} MB, {rate:.0}/s");
-        rows.extend(row(load, *connections, &theirs).await?);
+        let theirs = format!("{memory:.0} MB, {rate:.0}/s");
+        let row = row(load, *connections, &theirs).await?;
+        eprintln!("  {} connections: {}", row.name, row.value);
+        rows.push(row);
     }
+    let bus =
+        "in the process: no memory and no hop of its own; what it adds is from acknowledgement to screen, in medians";
+    rows.push(Row::new("bus", bus.to_owned(), json!({})));
     Ok(rows)
 }
 
-async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Vec<Row>> {
+async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Row> {
     let servers = connections.div_ceil(SEATS_MAX);
     let mut stands = Vec::new();
     for at in 0..servers {
@@ -63,53 +74,68 @@ async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Vec<Row>> 
     commits(&mut stands);
     let calm = run(&mut stands, RATE, load.duration()).await?;
     calm.tally.check(calm.sent)?;
-    let commits = commits(&mut stands);
+    let ack = commits(&mut stands).percentile(0.5).unwrap_or(f64::NAN);
+    let best = highest(&mut stands).await?;
+    let of = if servers > 1 { format!(", {servers} servers") } else { String::new() };
+    let busy = calm.cpu / calm.seconds;
+    let value = line(&calm.tally.latency, bytes, [idle, busy], best, ack);
+    Ok(Row::new(
+        &format!("{}{of}", grouped(connections as u64)),
+        format!("{value}   {theirs}"),
+        latency_facts(&calm.tally.latency),
+    )
+    .with("connections", json!(connections))
+    .with("servers", json!(servers))
+    .with("bytes", json!(bytes))
+    .with("cpu_idle", json!(idle))
+    .with("cpu_at_100", json!(busy))
+    .with("rate_max", json!(best))
+    .with("ack_p50_ms", json!(ack)))
+}
+
+/// One line below [`HEAD`].
+fn line(latency: &Histogram, bytes: u64, cpu: [f64; 2], best: Option<f64>, ack: f64) -> String {
+    let at = |share| latency.percentile(share).unwrap_or(f64::NAN);
+    let [idle, busy] = cpu.map(|share| format!("{:.1} %", share * 100.0));
+    format!(
+        "{:>4} · {:>4} · {:>4} ms {:>20} {idle:>10} {busy:>9} {:>13} {:>16}",
+        short(at(0.5)),
+        short(at(0.95)),
+        short(at(0.99)),
+        format!("{:.1} MB", megabytes(bytes)),
+        best.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", grouped(rate as u64))),
+        format!("{} ms", short(at(0.5) - ack)),
+    )
+}
+
+/// The highest rate whose p99 stays below a tenth of a second; where not even the first is held, what is below it.
+async fn highest(stands: &mut [Stand]) -> Result<Option<f64>> {
     let mut best = None;
     for rate in RATES {
-        let ran = run(&mut stands, rate, RUNG).await?;
-        let p99 = ran.tally.latency.percentile(0.99).unwrap_or(f64::INFINITY);
-        let held = ran.sent as f64 / ran.seconds > rate * 0.95 && p99 < P99_MAX_MS;
-        if !held || ran.tally.check(ran.sent).is_err() {
+        let Some(held) = rung(stands, rate).await? else { break };
+        best = Some(held);
+    }
+    for rate in RATES_BELOW {
+        if best.is_some() {
             break;
         }
-        best = Some(rate);
+        best = rung(stands, rate).await?;
     }
-    let of = if servers > 1 { format!(" ({servers} servers)") } else { String::new() };
-    let name = format!("{} connections{of}", grouped(connections as u64));
-    let at = |share| calm.tally.latency.percentile(share).unwrap_or(f64::NAN);
-    let shown_after = at(0.5) - commits.percentile(0.5).unwrap_or(f64::NAN);
-    Ok(vec![
-        Row::new(
-            &name,
-            format!(
-                "p50 {} · p95 {} · p99 {} ms at {RATE:.0}/s, each durable first",
-                short(at(0.5)),
-                short(at(0.95)),
-                short(at(0.99))
-            ),
-            latency_facts(&calm.tally.latency),
-        )
-        .with("connections", json!(connections)),
-        Row::new(
-            "",
-            format!(
-                "{:.1} MB · CPU {:.2} % idle, {:.1} % at {RATE:.0}/s · at most {}/s with p99 < 100 ms  [{theirs}]",
-                megabytes(bytes),
-                100.0 * idle,
-                100.0 * calm.cpu / calm.seconds,
-                best.map_or_else(|| "none".to_owned(), |rate| grouped(rate as u64)),
-            ),
-            json!({"bytes": bytes, "cpu_idle": idle, "cpu_at_100": calm.cpu / calm.seconds, "rate_max": best, "servers": servers}),
-        ),
-        Row::new(
-            "",
-            format!(
-                "bus: in the process, no memory and no hop of its own; shown {} ms after its acknowledgement (medians)",
-                short(shown_after)
-            ),
-            json!({"shown_after_ack_ms": shown_after, "ack_p50_ms": commits.percentile(0.5)}),
-        ),
-    ])
+    Ok(best)
+}
+
+/// What was published a second, if it was held; a rung is tried twice, for once may be a stall of the machine.
+async fn rung(stands: &mut [Stand], rate: f64) -> Result<Option<f64>> {
+    for _ in 0..2 {
+        let ran = run(stands, rate, RUNG).await?;
+        let p99 = ran.tally.latency.percentile(0.99).unwrap_or(f64::INFINITY);
+        let published = ran.sent as f64 / ran.seconds;
+        eprintln!("  {rate:>8.0}/s: {published:.0}/s, p99 {p99:.1} ms");
+        if published > rate * 0.95 && p99 < P99_MAX_MS && ran.tally.check(ran.sent).is_ok() {
+            return Ok(Some(published));
+        }
+    }
+    Ok(None)
 }
 
 /// How long acknowledgements took since the last look.

@@ -10,7 +10,11 @@ use tokio::{
     process::Child,
 };
 
-use super::{Load, clock, crew::pinned};
+use super::{
+    Load, clock,
+    crew::pinned,
+    wire::{Door, certify},
+};
 
 /// An hour: longer than any measurement.
 const TOKEN_LIFE_MS: u64 = 3_600_000;
@@ -20,8 +24,10 @@ const SECRET: &str = "only the bench knows this secret, and only while it runs";
 pub(crate) struct House {
     child: Child,
     folder: PathBuf,
-    /// `127.0.0.1:port`.
-    pub(crate) address: String,
+    /// Where it listens.
+    pub(crate) door: Door,
+    /// The certificate it shows, where it speaks TLS; as PEM.
+    pub(crate) authority: Option<String>,
 }
 
 impl Drop for House {
@@ -37,9 +43,18 @@ impl House {
     pub(crate) async fn start(load: &Load) -> Result<Self> {
         let program = std::env::current_exe()?;
         let folder = std::env::temp_dir().join(format!("rushes-bench-{}-{}", std::process::id(), clock::nanos()));
-        let mut child = pinned(load.pin, &program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&folder)
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        let authority = load.tls.then(|| certify(&cert, &key)).transpose()?;
+        let mut command = pinned(load.pin, &program);
+        if authority.is_some() {
+            command.arg("serve").arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
+        } else {
+            command.arg("serve");
+        }
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
             .env("JWT_SECRET", SECRET)
             .env("RUSHES_DURABILITY", load.durability.word())
             .env("RUSHES_WORKER_PIPELINES", "true")
@@ -48,6 +63,8 @@ impl House {
             .env("RUSHES_LOG_LEVEL", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Ctrl-C is the bench's to hear: it ends all of this when it ends.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("starting the server (pinning needs taskset)")?;
@@ -56,7 +73,8 @@ impl House {
             if let Some(at) = line.find("127.0.0.1:") {
                 let address =
                     line[at..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap_or("");
-                return Ok(Self { child, folder, address: address.to_owned() });
+                let door = Door::of(address, authority.as_deref())?;
+                return Ok(Self { child, folder, door, authority });
             }
         }
         bail!("the server did not start")

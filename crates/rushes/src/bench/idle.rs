@@ -18,7 +18,7 @@ use super::{
 /// Connections opened at once, below any listen backlog.
 const AT_ONCE: usize = 64;
 /// The idle server's processor time is watched for as long as two pings take, so that each connection is pinged.
-const WATCHED: Duration = Duration::from_secs(60);
+pub(crate) const WATCHED: Duration = Duration::from_secs(60);
 
 /// What was found.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +32,21 @@ pub(crate) struct Idle {
     pub(crate) cpu: f64,
     /// Connecting and authenticating all.
     pub(crate) opening: Duration,
+    /// Processor time of the server for that, in seconds.
+    pub(crate) opening_cpu: f64,
 }
 
 impl Idle {
+    /// Connections that were opened and authenticated in a second.
+    pub(crate) fn opened_per_second(&self) -> f64 {
+        self.connections as f64 / self.opening.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Microseconds of the server's processor time for that, each.
+    pub(crate) fn opening_micros(&self) -> f64 {
+        self.opening_cpu * 1e6 / self.connections.max(1) as f64
+    }
+
     /// Bytes of one connection.
     pub(crate) fn each(&self) -> f64 {
         self.with.saturating_sub(self.base) as f64 / self.connections.max(1) as f64
@@ -76,13 +88,16 @@ async fn look(
     let connections = plans.iter().map(|plan| plan.seats.len()).sum();
     let base = process::memory(pids)?;
     let mut crew = Crew::start(plans, load.load_core).await?;
+    let before = process::processor_seconds(pids)?;
     let opening = crew.open(AT_ONCE, 0, Duration::from_secs(120)).await?;
+    let opening_cpu = process::processor_seconds(pids)? - before;
     // What connecting needed and idling does not is given back.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = process::processor_seconds(pids)?;
     tokio::time::sleep(watched).await;
     let cpu = (process::processor_seconds(pids)? - before) / watched.as_secs_f64();
-    Ok(Idle { connections, base, with: process::memory(pids)?, beside: process::memory(beside)?, cpu, opening })
+    let (with, beside) = (process::memory(pids)?, process::memory(beside)?);
+    Ok(Idle { connections, base, with, beside, cpu, opening, opening_cpu })
 }
 
 /// The mode.
@@ -103,8 +118,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         ),
         Row::new(
             "idle: connecting and authenticating them",
-            format!("{} s", short(idle.opening.as_secs_f64())),
-            json!({"seconds": idle.opening.as_secs_f64()}),
+            format!(
+                "{} s, {} a second, {:.0} µs of server CPU each",
+                short(idle.opening.as_secs_f64()),
+                grouped(idle.opened_per_second() as u64),
+                idle.opening_micros()
+            ),
+            json!({"seconds": idle.opening.as_secs_f64(), "microseconds": idle.opening_micros()}),
         ),
         Row::new(
             "idle: server CPU, pings included",

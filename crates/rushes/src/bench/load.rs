@@ -40,14 +40,14 @@ pub(crate) async fn run() -> Result<()> {
 async fn obey() -> Result<()> {
     let input = File::open("/dev/stdin").await.context("/dev/stdin: the bench measures on Linux")?;
     let mut lines = BufReader::with_capacity(READ_BYTES, input).lines();
-    let mut board = Rc::new(Board::new(Plan::default()));
+    let mut board = Rc::new(Board::new(Plan::default())?);
     let mut connections = JoinSet::new();
     while let Some(line) = lines.next_line().await? {
         let order: Order = serde_json::from_str(&line).context("an order of the bench")?;
         let answer = match order {
             Order::Plan(plan) => {
                 connections.abort_all();
-                board = Rc::new(Board::new(plan));
+                board = Rc::new(Board::new(plan)?);
                 Answer::default()
             }
             Order::Open(at_once) => {

@@ -1,17 +1,14 @@
 //! One WebSocket connection of the bench to its own server, with every message read: workers and whoever submits. The load
 //! itself is in [`super::load`].
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
-use super::frame::{self, frame_at, head_end, masked};
+use super::{
+    frame::{self, frame_at, head_end, masked},
+    wire::{Door, Wire},
+};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -19,12 +16,15 @@ const READ_BYTES: usize = 64 * 1024;
 /// One connection.
 pub(crate) struct Peer {
     reader: Reader,
-    writer: OwnedWriteHalf,
+    writer: Writer,
 }
+
+/// The half that writes.
+pub(crate) struct Writer(WriteHalf<Wire>);
 
 /// The half that reads.
 pub(crate) struct Reader {
-    stream: OwnedReadHalf,
+    stream: ReadHalf<Wire>,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were walked over.
     walked: usize,
@@ -32,12 +32,12 @@ pub(crate) struct Reader {
 
 impl Peer {
     /// Connects and shakes hands.
-    pub(crate) async fn connect(address: &str, path: &str, token: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true)?;
+    pub(crate) async fn connect(door: &Door, path: &str, token: &str) -> Result<Self> {
+        let mut stream = door.open(None).await?;
         let separator = if path.contains('?') { '&' } else { '?' };
-        let request = frame::upgrade(address, &format!("{path}{separator}token={token}"));
+        let request = frame::upgrade(&door.address, &format!("{path}{separator}token={token}"));
         stream.write_all(&request).await?;
+        stream.flush().await?;
         let mut buffer = Vec::new();
         loop {
             ensure!(stream.read_buf(&mut buffer).await? > 0, "closed during the handshake");
@@ -45,15 +45,15 @@ impl Peer {
                 let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
                 ensure!(head.starts_with("HTTP/1.1 101"), "no upgrade: {head}");
                 buffer.drain(..end);
-                let (stream, writer) = stream.into_split();
-                return Ok(Self { reader: Reader { stream, buffer, walked: 0 }, writer });
+                let (stream, writer) = split(stream);
+                return Ok(Self { reader: Reader { stream, buffer, walked: 0 }, writer: Writer(writer) });
             }
         }
     }
 
     /// Sends a text.
     pub(crate) async fn say(&mut self, message: &Value) -> Result<()> {
-        Ok(self.writer.write_all(&masked(frame::TEXT, message.to_string().as_bytes())).await?)
+        self.writer.write(&masked(frame::TEXT, message.to_string().as_bytes())).await
     }
 
     /// The next text, read. Pings and pictures are passed over.
@@ -77,8 +77,16 @@ impl Peer {
     }
 
     /// Its two halves.
-    pub(crate) fn split(self) -> (Reader, OwnedWriteHalf) {
+    pub(crate) fn split(self) -> (Reader, Writer) {
         (self.reader, self.writer)
+    }
+}
+
+impl Writer {
+    /// Writes frames, to the last byte.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.write_all(bytes).await?;
+        Ok(self.0.flush().await?)
     }
 }
 

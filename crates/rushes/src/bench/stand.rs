@@ -73,6 +73,8 @@ pub(crate) struct Stand {
     /// The last number of each channel.
     numbers: Vec<u32>,
     turn: usize,
+    /// By how much the bench itself was behind its plan at worst, since the last run began, in nanoseconds.
+    late_max: u64,
     /// Memory of the server before anybody connected, in bytes.
     pub(crate) memory_before: u64,
     _house: Option<House>,
@@ -89,6 +91,8 @@ pub(crate) struct Ran {
     /// Processor time of the server, and of what stands beside it, in seconds.
     pub(crate) cpu: f64,
     pub(crate) cpu_beside: f64,
+    /// By how much the bench was behind its plan at worst, in milliseconds: latencies hold that as well.
+    pub(crate) late_max_ms: f64,
 }
 
 impl Ran {
@@ -155,7 +159,7 @@ impl Stand {
         let mut crew = Crew::start(plans, load.load_core).await?;
         crew.open(OPENED_AT_ONCE, 0, Duration::from_secs(120)).await?;
         let numbers = vec![0; shape.channels];
-        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, memory_before, _house: house })
+        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, late_max: 0, memory_before, _house: house })
     }
 
     /// Publishes `rate` messages a second for `duration`, round about the channels, and waits until all are delivered.
@@ -163,6 +167,7 @@ impl Stand {
         self.crew.report().await?;
         let (before, beside) = self.processor_seconds()?;
         let start = clock::nanos();
+        self.late_max = 0;
         let sent = self.publish(rate, duration).await?;
         let sending = clock::nanos();
         let expected = sent * (self.shape.watchers + self.shape.stalling) as u64;
@@ -177,6 +182,7 @@ impl Stand {
             tally,
             cpu: cpu - before,
             cpu_beside: cpu_beside - beside,
+            late_max_ms: self.late_max as f64 / 1e6,
         })
     }
 
@@ -189,6 +195,7 @@ impl Stand {
         for at in 0..u64::try_from(ticks)? {
             tick.tick().await;
             let offset = at * u64::try_from(TICK.as_nanos())?;
+            self.late_max = self.late_max.max(clock::nanos().saturating_sub(start + offset));
             let due = (rate * (offset as f64 / 1e9 + TICK.as_secs_f64())) as u64;
             items.clear();
             for _ in sent..due {

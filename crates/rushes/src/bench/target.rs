@@ -35,6 +35,9 @@ pub(crate) struct Target {
     pub(crate) dialect: Dialect,
     /// Where watchers connect, `127.0.0.1:port`.
     pub(crate) address: String,
+    /// The certificate it shows, where it speaks TLS; as PEM.
+    #[serde(default)]
+    pub(crate) authority: Option<String>,
     /// Where messages are published, where that is elsewhere.
     #[serde(default)]
     pub(crate) publish: String,
@@ -69,7 +72,8 @@ impl Target {
         Ok(Self {
             name: "Rushes".to_owned(),
             dialect: Dialect::Rushes,
-            address: house.address.clone(),
+            address: house.door.address.clone(),
+            authority: house.authority.clone(),
             publish: String::new(),
             processes: vec![house.pid()?],
             beside: Vec::new(),
@@ -129,6 +133,7 @@ impl Target {
         };
         Plan {
             address: self.address.clone(),
+            authority: self.authority.clone(),
             transport: Transport::WebSocket,
             path: path.to_owned(),
             first,

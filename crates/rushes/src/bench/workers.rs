@@ -14,7 +14,7 @@ use access::Role;
 use anyhow::{Context, Result, bail, ensure};
 use protocol::limits;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, sync::Notify, sync::mpsc, task::JoinSet};
+use tokio::{sync::Notify, sync::mpsc, task::JoinSet};
 
 use super::{
     clock,
@@ -160,7 +160,7 @@ impl Workers {
                     },
                     _ = life.tick() => beat.clone(),
                 };
-                if writer.write_all(&bytes).await.is_err() {
+                if writer.write(&bytes).await.is_err() {
                     return;
                 }
             }
@@ -285,7 +285,7 @@ fn line(say: Say, lease: &str, id: u64, mark: Mark) -> String {
 
 /// A worker of the bench's pipelines, one for each pool, without any run.
 pub(crate) async fn greet(house: &House, socket: usize, pools: &[usize], durability: &str) -> Result<Peer> {
-    let mut peer = Peer::connect(&house.address, "/v1/worker", &house.token("bench", Role::Worker)?).await?;
+    let mut peer = Peer::connect(&house.door, "/v1/worker", &house.token("bench", Role::Worker)?).await?;
     let slots: serde_json::Map<_, _> =
         pools.iter().enumerate().map(|(pool, slots)| (format!("bench{pool}"), json!(slots))).collect();
     // An hour: longer than any measurement.
@@ -339,9 +339,9 @@ async fn submit(house: &House, count: usize, pools: &[usize], workers: usize) ->
     let mut submitters = JoinSet::new();
     for chunk in work.chunks(count.div_ceil(SUBMITTERS).max(1)) {
         let token = house.token("bench", Role::Service)?;
-        let (address, chunk) = (house.address.clone(), chunk.to_vec());
+        let (door, chunk) = (house.door.clone(), chunk.to_vec());
         submitters.spawn(async move {
-            let mut peer = Peer::connect(&address, "/v1/live", &token).await?;
+            let mut peer = Peer::connect(&door, "/v1/live", &token).await?;
             let mut users = Vec::with_capacity(chunk.len());
             for (user, pool) in chunk {
                 peer.say(

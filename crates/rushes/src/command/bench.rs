@@ -7,7 +7,8 @@ use clap::Args;
 use super::narrow_runtime;
 use crate::{
     bench::{self, Load, Mode},
-    fault::Fault,
+    fault::{Fault, Kind},
+    signals::Signals,
 };
 
 /// Starts servers of its own, in other processes, on temporary folders; nothing that runs already is touched. Figures are
@@ -29,11 +30,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Fault> {
-        let measured = narrow_runtime()?.block_on(bench::measure(self.mode, &self.load));
-        let rows = measured.map_err(|error| Fault::failed(format!("{error:#}")))?;
         if self.mode == Mode::Load {
-            return Ok(());
+            // It ends with the bench, whose orders it reads.
+            let ended = narrow_runtime()?.block_on(bench::measure(self.mode, &self.load));
+            return ended.map(drop).map_err(|error| Fault::failed(format!("{error:#}")));
         }
+        let rows = narrow_runtime()?.block_on(self.measured())?;
         let json = bench::json(&self.load, &rows);
         match &self.json {
             Some(path) if path == Path::new("-") => println!("{json}"),
@@ -50,6 +52,16 @@ impl Bench {
             }
         }
         Ok(())
+    }
+
+    /// What was measured; a signal ends it, and with it every server and load it started.
+    async fn measured(&self) -> Result<Vec<bench::Row>, Fault> {
+        let signals = Signals::listen()?;
+        tokio::select! {
+            biased;
+            () = signals.stop().cancelled() => Err(Fault::new(Kind::Interrupted, "interrupted; nothing was measured to its end")),
+            measured = bench::measure(self.mode, &self.load) => measured.map_err(|error| Fault::failed(format!("{error:#}"))),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use anyhow::Result;
 use tokio::sync::Notify;
 
 use super::orders::{Answer, Plan};
@@ -9,6 +10,7 @@ use crate::bench::{
     clock,
     histogram::Histogram,
     mark::{Arrival, Mark, Seen},
+    wire::Door,
 };
 
 /// One seat, apart from its socket.
@@ -23,6 +25,7 @@ struct Place {
 /// The counts of a process.
 pub(super) struct Board {
     pub(super) plan: Plan,
+    pub(super) door: Door,
     places: RefCell<Vec<Place>>,
     /// Where the last mark stood.
     pub(super) hint: Cell<usize>,
@@ -35,9 +38,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Result<Self> {
         let places = vec![Place::default(); plan.seats.len()];
-        Self {
+        Ok(Self {
+            door: Door::of(&plan.address, plan.authority.as_deref())?,
             plan,
             places: RefCell::new(places),
             hint: Cell::new(0),
@@ -47,7 +51,7 @@ impl Board {
             counts: RefCell::default(),
             stalled: Cell::new(false),
             moved: Notify::new(),
-        }
+        })
     }
 
     /// Seats without a connection; they count as open from here on.

@@ -1,10 +1,18 @@
 //! One connection of the load: gets ready as the plan says, then takes what comes and answers pings. It owns no buffer while
 //! nothing is cut in half.
 
-use std::{cell::RefCell, io};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context as Waking, Poll},
+};
 
 use anyhow::{Context, Result, ensure};
-use tokio::{net::TcpSocket, net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
 
 use super::{
     board::Board,
@@ -15,6 +23,7 @@ use crate::bench::{
     clock,
     frame::{self, frame_at, head_end, masked},
     mark::{MARK_BYTES, Mark},
+    wire::Wire,
 };
 
 /// What one read takes at most, with the rest of the largest picture in front of it.
@@ -42,7 +51,8 @@ struct Follower<'a> {
 
 /// Connects, gets ready, gives its turn back, and follows until the connection breaks.
 pub(super) async fn follow(board: &Board, seat: usize, turn: OwnedSemaphorePermit) -> Result<()> {
-    let stream = connect(board, seat).await?;
+    let receive_bytes = board.plan.seats[seat].stalls.then_some(STALLED_RECEIVE_BYTES);
+    let mut wire = board.door.open(receive_bytes).await?;
     let steps = if board.before(seat).is_some() { board.plan.again.clone() } else { board.plan.first.clone() };
     let mut follower = Follower {
         board,
@@ -63,27 +73,15 @@ pub(super) async fn follow(board: &Board, seat: usize, turn: OwnedSemaphorePermi
     };
     let mut turn = Some(turn);
     loop {
-        follower.write(&stream).await?;
+        follower.write(&mut wire).await?;
         if board.is_ready(seat) {
             turn = None;
         }
         if turn.is_none() {
             board.may_read(seat).await;
         }
-        stream.readable().await?;
-        follower.read(&stream)?;
+        poll_fn(|cx| follower.poll_read(&mut wire, cx)).await?;
     }
-}
-
-async fn connect(board: &Board, seat: usize) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    if board.plan.seats[seat].stalls {
-        socket.set_recv_buffer_size(STALLED_RECEIVE_BYTES)?;
-    }
-    let address = board.plan.address.parse()?;
-    let stream = socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 fn token(board: &Board, seat: usize) -> &str {
@@ -98,43 +96,50 @@ fn fill(board: &Board, seat: usize, text: &str) -> String {
 }
 
 impl Follower<'_> {
-    async fn write(&mut self, stream: &TcpStream) -> Result<()> {
-        while !self.reply.is_empty() {
-            match stream.try_write(&self.reply) {
-                Ok(written) => drop(self.reply.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-                Err(error) => return Err(error.into()),
-            }
+    async fn write(&mut self, wire: &mut Wire) -> Result<()> {
+        if !self.reply.is_empty() {
+            wire.write_all(&self.reply).await?;
+            wire.flush().await?;
+            // An idle connection keeps nothing.
+            self.reply = Vec::new();
         }
         Ok(())
     }
 
-    /// Takes what the kernel has, once.
-    fn read(&mut self, stream: &TcpStream) -> Result<()> {
+    /// Waits for bytes and takes what is there, once. The buffer belongs to all connections and is held within a poll only.
+    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Waking<'_>) -> Poll<Result<()>> {
         BUFFER.with_borrow_mut(|buffer| {
             let kept = self.rest.len();
             buffer[..kept].copy_from_slice(&self.rest);
-            let read = match stream.try_read(&mut buffer[kept..]) {
-                Ok(0) => anyhow::bail!("closed by the server"),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            self.board.read(read);
-            let bytes = &buffer[..kept + read];
-            let walked = match self.board.plan.transport {
-                Transport::WebSocket => self.walk(bytes)?,
-                Transport::Stream => self.walk_stream(bytes)?,
-                Transport::Poll => self.walk_answers(bytes)?,
-            };
-            self.rest.clear();
-            self.rest.extend_from_slice(&bytes[walked..]);
-            if self.rest.is_empty() {
-                // An idle connection keeps nothing.
-                self.rest = Vec::new();
+            let mut free = ReadBuf::new(&mut buffer[kept..]);
+            match Pin::new(wire).poll_read(cx, &mut free) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Ok(())) => {}
             }
-            Ok(())
+            let read = free.filled().len();
+            Poll::Ready(if read == 0 {
+                Err(anyhow::anyhow!("closed by the server"))
+            } else {
+                self.take_bytes(&buffer[..kept + read], read)
+            })
         })
+    }
+
+    /// Walks over what was kept and what was read.
+    fn take_bytes(&mut self, bytes: &[u8], read: usize) -> Result<()> {
+        self.board.read(read);
+        let walked = match self.board.plan.transport {
+            Transport::WebSocket => self.walk(bytes)?,
+            Transport::Stream => self.walk_stream(bytes)?,
+            Transport::Poll => self.walk_answers(bytes)?,
+        };
+        self.rest.clear();
+        self.rest.extend_from_slice(&bytes[walked..]);
+        if self.rest.is_empty() {
+            self.rest = Vec::new();
+        }
+        Ok(())
     }
 
     /// Takes all that is whole, and says how far that was.

@@ -28,6 +28,8 @@ pub(crate) enum Order {
 pub(crate) struct Plan {
     /// `127.0.0.1:port`.
     pub(crate) address: String,
+    /// The certificate to trust, where the server speaks TLS; as PEM.
+    pub(crate) authority: Option<String>,
     pub(crate) transport: Transport,
     /// Where the socket is; `{channel}` and `{token}` are filled in, as in every step.
     pub(crate) path: String,
