@@ -279,7 +279,8 @@ impl<V> Ranked<V> {
 
     fn join_with_next(&mut self, at: usize) {
         let length = |block: &Block<V>| block.values.len();
-        if !self.blocks.get(at + 1).is_some_and(|next| length(&self.blocks[at]) + length(next) <= BLOCK_MAX / 2) {
+        let fits = |next: &Block<V>| length(&self.blocks[at]) + length(next) <= BLOCK_MAX / 2;
+        if !self.blocks.get(at + 1).is_some_and(fits) {
             return;
         }
         let next = self.take(at + 1);
