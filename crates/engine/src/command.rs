@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::{
     CausalId, CommandId, Fence, GenerationId, LeaseId, Metadata, Pipeline, PoolName, StageName, TenantId, Timestamp,
-    TraceParent, UserId, WorkerId,
+    TraceParent, TraceState, UserId, WorkerId,
     http::{Priority, Report},
     worker::{Artifact, FailureKind},
 };
@@ -82,6 +82,9 @@ pub struct Request {
     /// Of the HTTP request, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// Beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<TraceState>,
     /// By when it has to have ended, where the client said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -99,6 +102,7 @@ impl Request {
             retry_of: None,
             kept: Vec::new(),
             trace: None,
+            trace_state: None,
             deadline: None,
         }
     }

@@ -60,6 +60,7 @@ impl State {
             tenant: identity.tenant,
             causal: identity.causal,
             trace: None,
+            trace_state: None,
             pipeline: Pipeline::external().into(),
             input: Metadata::new(),
             priority: Priority::default(),
@@ -94,13 +95,15 @@ impl State {
             state.apply(fact, at);
             return state;
         };
-        let Request { pipeline, input, priority, client, retry_of, kept, trace, deadline } = request.clone();
+        let Request { pipeline, input, priority, client, retry_of, kept, trace, trace_state, deadline } =
+            request.clone();
         state.pipeline = pipeline;
         state.input = input;
         state.priority = priority;
         state.client = client;
         state.retry_of = retry_of;
         state.trace = trace;
+        state.trace_state = trace_state;
         state.deadline = deadline;
         if !state.pipeline.is_external() {
             state.phase = Phase::Queued;

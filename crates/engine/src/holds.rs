@@ -57,6 +57,9 @@ impl Hold {
 /// What a run has to pass to start.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
+    /// What a stage of it needs is not broken for its owner alone. First in the order, so that the few that are closed are
+    /// found among many of owners.
+    BreakerOf(BreakerName, TenantId, UserId),
     /// Its pipeline is not paused.
     Pipeline(PipelineName),
     /// What a stage of it needs is not broken.
@@ -72,6 +75,9 @@ impl fmt::Display for Gate {
         match self {
             Self::Pipeline(name) => write!(f, "pipeline {name}"),
             Self::Breaker(name) => write!(f, "breaker {name}"),
+            Self::BreakerOf(name, tenant, owner) => {
+                write!(f, "breaker {name} of {} {tenant} {owner}", tenant.as_str().len())
+            }
             Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
             // The length keeps two pairs from reading alike.
             Self::Owner(tenant, owner) => write!(f, "owner {} {tenant} {owner}", tenant.as_str().len()),
@@ -135,17 +141,21 @@ impl Holds {
                 gates.push(Gate::Owner(state.tenant.clone(), state.owner.clone()));
             }
         }
-        let stages = state.run().filter_map(|index| state.pipeline.stage_at(index));
-        gates.extend(stages.map(|stage| Gate::Breaker(stage.breaker_name())));
+        for stage in state.run().filter_map(|index| state.pipeline.stage_at(index)) {
+            let name = stage.breaker_name();
+            gates.push(Gate::Breaker(name.clone()));
+            gates.push(Gate::BreakerOf(name, state.tenant.clone(), state.owner.clone()));
+        }
         gates
     }
 
-    /// Is `gate` open to those who are not on the way yet, but for the one owner that a breaker may be open for?
+    /// Is `gate` open to those who are not on the way yet?
     #[must_use]
     pub fn is_open(&self, gate: &Gate, now: Timestamp) -> bool {
         match gate {
             Gate::Pipeline(name) => !self.paused.contains(name),
             Gate::Breaker(name) => self.reach(name, now) != Reach::All,
+            Gate::BreakerOf(name, tenant, owner) => !self.is_closed_to(name, tenant, owner, now),
             Gate::Tenant(tenant) => self.tenant_hold(tenant).is_none(),
             Gate::Owner(tenant, owner) => self.owner_hold(tenant, owner).is_none(),
         }
@@ -155,6 +165,11 @@ impl Holds {
     #[must_use]
     pub fn reach(&self, breaker: &BreakerName, now: Timestamp) -> Reach {
         self.breakers.get(breaker).map_or(Reach::Nobody, |known| known.reach(now))
+    }
+
+    fn is_closed_to(&self, breaker: &BreakerName, tenant: &TenantId, owner: &UserId, now: Timestamp) -> bool {
+        self.reach(breaker, now) == Reach::OneOwner
+            && self.breakers.get(breaker).and_then(Breaker::only_owner) == Some((tenant, owner))
     }
 
     /// Why the run of `state` may not be offered.

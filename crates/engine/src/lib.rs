@@ -16,7 +16,7 @@ mod evolve;
 pub mod holds;
 mod letter;
 mod metadata;
-mod progress;
+pub mod progress;
 mod project;
 mod refusal;
 mod retry;

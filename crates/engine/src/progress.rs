@@ -8,7 +8,10 @@ use crate::{
 };
 
 /// Per cent as a worker or producer said it.
-pub(crate) fn check(progress: f64) -> Result<f64, Refusal> {
+///
+/// # Errors
+/// [`Refusal::Invalid`] for what is no number from 0 to 100.
+pub fn check(progress: f64) -> Result<f64, Refusal> {
     if (0.0..=100.0).contains(&progress) {
         // Adding zero takes the sign off a negative zero, which JSON would print.
         Ok(progress + 0.0)

@@ -119,6 +119,9 @@ pub struct State {
     /// Of the request, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<protocol::TraceParent>,
+    /// Beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<protocol::TraceState>,
     /// Its pipeline, whole.
     pub pipeline: Arc<Pipeline>,
     /// What to make.

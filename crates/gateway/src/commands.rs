@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use protocol::{
-    CausalId, CommandId, Event, GenerationId, Problem, Sequence, TenantId, TraceParent, UserId,
+    CausalId, CommandId, Event, GenerationId, Problem, Sequence, TenantId, TraceParent, TraceState, UserId,
     http::{Priority, Report, Submission},
 };
 
@@ -19,6 +19,8 @@ pub struct Submit {
     pub causal: CausalId,
     /// From `traceparent`, where it was sent and is one.
     pub trace: Option<TraceParent>,
+    /// From `tracestate`, where it was sent beside that and can be passed on.
+    pub trace_state: Option<TraceState>,
     /// `Idempotency-Key`, or the `requestId` of a live `generate`. The same key and submission answer as the first time.
     pub idempotency: Option<String>,
     /// What was asked.

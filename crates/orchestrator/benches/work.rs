@@ -402,6 +402,7 @@ async fn submit(handle: &Handle) -> GenerationId {
         tenant: TenantId::fallback(),
         causal: "bench".parse().expect("a valid id"),
         trace: None,
+        trace_state: None,
         idempotency: None,
         submission: Submission {
             pipeline: "short".parse().ok(),

@@ -247,6 +247,7 @@ impl Commands for Handle {
                 priority: submit.submission.priority,
                 client: submit.submission.metadata,
                 trace: submit.trace,
+                trace_state: submit.trace_state,
                 deadline: submit.submission.deadline,
                 ..Request::of(checked.pipeline)
             },
@@ -326,6 +327,7 @@ fn again(state: &State) -> Request {
         client: state.client.clone(),
         retry_of: Some(state.generation.clone()),
         trace: state.trace.clone(),
+        trace_state: state.trace_state.clone(),
         ..Request::of(Arc::clone(&state.pipeline))
     }
 }

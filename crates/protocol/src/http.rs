@@ -9,7 +9,7 @@ use crate::{
     id::{GenerationId, PipelineName, TenantId, UserId},
     number::Timestamp,
     position::Position,
-    trace::TraceParent,
+    trace::{TraceParent, TraceState},
 };
 
 /// How soon a generation wants to run. Priority is a head start on the clock, so that nothing starves.
@@ -164,6 +164,9 @@ pub struct Snapshot {
     /// Of the request that submitted it, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
+    /// Beside it, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<TraceState>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When its latest event was decided.

@@ -29,4 +29,4 @@ pub use id::{
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};
 pub use position::{After, Epoch, Position};
-pub use trace::TraceParent;
+pub use trace::{TraceParent, TraceState};

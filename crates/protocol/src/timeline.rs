@@ -9,7 +9,7 @@ use crate::{
     event::State,
     id::{CausalId, GenerationId, PoolName, StageName, WorkerId},
     number::{Attempt, Fence, Timestamp},
-    trace::TraceParent,
+    trace::{TraceParent, TraceState},
     worker::FailureKind,
 };
 
@@ -26,6 +26,9 @@ pub struct Timeline {
     /// Of the request that submitted it, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
+    /// Beside it, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<TraceState>,
     /// Which generation this one retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<GenerationId>,

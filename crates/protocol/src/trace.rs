@@ -1,13 +1,18 @@
-//! W3C Trace Context: the `traceparent` that ties what a request causes to the trace of whoever sent it.
+//! W3C Trace Context: the `traceparent` that ties what a request causes to the trace of whoever sent it, and the
+//! `tracestate` beside it.
 //!
 //! Nothing here makes spans. What came in is kept, and handed to workers as it came, so that their spans are children of
 //! the sender's.
+
+mod state;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 #[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use state::TraceState;
 
 use crate::id::InvalidId;
 

@@ -17,7 +17,7 @@ use crate::{
     },
     number::{Attempt, Fence, Handle, Sequence, Timestamp},
     pipeline::Pipeline,
-    trace::TraceParent,
+    trace::{TraceParent, TraceState},
 };
 
 /// Why a stage ended badly. Decides whether it is tried again.
@@ -358,6 +358,9 @@ pub enum ServerMessage {
         /// What the request's sender sent of its trace; spans of the run are its children.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         traceparent: Option<TraceParent>,
+        /// What it sent beside it; pass it on with the spans.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tracestate: Option<TraceState>,
     },
     /// The run is yours.
     Granted {

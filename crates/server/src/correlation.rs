@@ -10,7 +10,7 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
-use protocol::{CausalId, TraceParent};
+use protocol::{CausalId, TraceParent, TraceState};
 use tracing::Instrument as _;
 
 use crate::{
@@ -26,6 +26,7 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id"
 
 /// W3C Trace Context, from whoever asks.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What the layer knows before it sees a request.
 #[derive(Clone)]
@@ -41,14 +42,21 @@ pub(crate) struct Entrance {
 pub(crate) struct Correlation(pub(crate) CausalId);
 
 /// The trace the request belongs to, where its sender said so.
-#[derive(Debug, Clone)]
-pub(crate) struct Traced(pub(crate) Option<TraceParent>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traced {
+    pub(crate) parent: Option<TraceParent>,
+    /// Never without the other.
+    pub(crate) state: Option<TraceState>,
+}
 
-/// Takes `traceparent` if it is one. As W3C Trace Context has it, anything else is ignored, and so are two of them.
-fn traced(headers: &HeaderMap) -> Option<TraceParent> {
+/// Takes `traceparent` if it is one. As W3C Trace Context has it, anything else is ignored, and so are two of them; and
+/// `tracestate`, of which there may be several, is not looked at without the other.
+fn traced(headers: &HeaderMap) -> Traced {
     let mut values = headers.get_all(&TRACEPARENT).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    value.to_str().ok()?.trim().parse().ok()
+    let (Some(value), None) = (values.next(), values.next()) else { return Traced::default() };
+    let Some(parent) = value.to_str().ok().and_then(|text| text.trim().parse().ok()) else { return Traced::default() };
+    let parts: Result<Vec<&str>, _> = headers.get_all(&TRACESTATE).iter().map(HeaderValue::to_str).collect();
+    Traced { parent: Some(parent), state: parts.ok().and_then(|parts| parts.join(",").parse().ok()) }
 }
 
 /// Takes the header if it is a usable id. Anything else is replaced, not refused: it is the client's note, not a command.
@@ -67,11 +75,11 @@ pub(crate) async fn correlate(State(entrance): State<Entrance>, mut request: Req
         let client = client::address(peer.ip(), request.headers(), &entrance.proxies);
         span.record("client", tracing::field::display(client));
     }
-    if let Some(trace) = &trace {
-        span.record("trace", trace.trace_id());
+    if let Some(parent) = &trace.parent {
+        span.record("trace", parent.trace_id());
     }
     request.extensions_mut().insert(Correlation(id.clone()));
-    request.extensions_mut().insert(Traced(trace));
+    request.extensions_mut().insert(trace);
     let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response =
         answer.unwrap_or_else(|panic| span.in_scope(|| Failure::internal(said(&*panic)).into_response()));
@@ -103,7 +111,7 @@ impl<S: Sync> FromRequestParts<S> for Traced {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self(None)))
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }
 
@@ -139,12 +147,28 @@ mod tests {
         const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let of = |values: &[&'static str]| {
             let header = |value: &&'static str| (TRACEPARENT, HeaderValue::from_static(value));
-            traced(&values.iter().map(header).collect()).map(|trace| trace.to_string())
+            traced(&values.iter().map(header).collect()).parent.map(|trace| trace.to_string())
         };
         assert_eq!(of(&[GOOD]).as_deref(), Some(GOOD));
         assert_eq!(of(&[]), None);
         assert_eq!(of(&["00-0-0-0"]), None);
         assert_eq!(of(&[GOOD, GOOD]), None);
+    }
+
+    #[test]
+    fn a_tracestate_is_taken_from_all_its_headers_beside_a_traceparent_and_never_alone() {
+        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let of = |parent: &'static str, states: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, HeaderValue::from_static(parent));
+            states.iter().for_each(|state| _ = headers.append(TRACESTATE, HeaderValue::from_static(state)));
+            let Traced { parent, state } = traced(&headers);
+            (parent.is_some(), state.map(|state| state.to_string()))
+        };
+        assert_eq!(of(GOOD, &["a=1", "b=2, c=3"]), (true, Some("a=1,b=2,c=3".to_owned())));
+        assert_eq!(of(GOOD, &[]), (true, None));
+        assert_eq!(of(GOOD, &["a=1", "nonsense"]), (true, None), "malformed, it is dropped and the other stays");
+        assert_eq!(of("nonsense", &["a=1"]), (false, None));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use bus::Signal;
 use gateway::Commands as _;
 use http::{HeaderMap, StatusCode};
 use protocol::{
-    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, Timestamp, TraceParent, UserId,
+    CommandId, ErrorCode, Event, GenerationId, Metadata, State as Stand, Timestamp, TraceParent, TraceState, UserId,
     http::{ArtifactLink, GenerationPage, Patch, Priority, Report, Reported, Snapshot},
     limits,
 };
@@ -44,6 +44,7 @@ struct Shown {
     priority: Priority,
     retry_of: Option<GenerationId>,
     trace: Option<TraceParent>,
+    trace_state: Option<TraceState>,
     deadline: Option<Timestamp>,
 }
 
@@ -232,6 +233,7 @@ fn bare_snapshot(surface: &Surface, listed: &Listed) -> Answer<Snapshot> {
         artifacts: Vec::new(),
         retry_of: shown.retry_of,
         traceparent: shown.trace,
+        tracestate: shown.trace_state,
         created_at: listed.row.created_at,
         updated_at: latest.timestamp,
     })

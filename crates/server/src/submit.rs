@@ -25,7 +25,7 @@ pub(crate) async fn submit(
     State(surface): State<Surface>,
     Caller(identity): Caller,
     Correlation(causal): Correlation,
-    Traced(trace): Traced,
+    Traced { parent: trace, state: trace_state }: Traced,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -36,8 +36,8 @@ pub(crate) async fn submit(
     let bytes = body::read(body).await?;
     let submission: Submission = body::object(&bytes, Submission::FIELDS, Submission::FIELDS_UNSUPPORTED)?;
     let (owner, tenant) = on_behalf_of(&identity, &submission)?;
-    let submitted =
-        surface.orchestrator.submit(Submit { owner, tenant, causal, trace, idempotency, submission }).await?;
+    let submit = Submit { owner, tenant, causal, trace, trace_state, idempotency, submission };
+    let submitted = surface.orchestrator.submit(submit).await?;
     accepted(&surface, &submitted.event).await
 }
 

@@ -116,6 +116,7 @@ impl Session {
             tenant,
             causal: CausalId::generate(now, (self.node.random)()),
             trace: None,
+            trace_state: None,
             idempotency: Some(request.as_str().to_owned()),
             submission: (**submission).clone(),
         };

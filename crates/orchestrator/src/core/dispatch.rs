@@ -205,8 +205,8 @@ impl Core {
     }
 
     /// Does something outside it keep its run from starting? Then it goes back to the queue, which leaves it out until the
-    /// gate opens. What no gate of the queue stands for (an entry written before a bound was set, a breaker open for one
-    /// owner) keeps its reservation instead, and is looked at when that ends.
+    /// gate opens. What no gate of the queue stands for (an entry written before a bound was set) keeps its reservation
+    /// instead, and is looked at when that ends.
     fn is_held_back(&mut self, generation: &GenerationId, entry: &QueueEntry) -> bool {
         let Some(state) = self.state(generation).cloned() else { return false };
         let Some(hold) = self.holds.before_offer(&state, self.now) else { return false };
@@ -476,5 +476,6 @@ fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
         checkpoint: state.checkpoint.clone(),
         causal_id: state.causal.clone(),
         traceparent: state.trace.clone(),
+        tracestate: state.trace_state.clone(),
     }
 }

@@ -160,10 +160,6 @@ impl Core {
     /// A breaker's time is up: one run may pass.
     pub(super) fn check_breaker(&mut self, breaker: &BreakerName) {
         self.retell([Gate::Breaker(breaker.clone())]);
-        if self.is_for_one(breaker) {
-            // The queue's gate never closed, so nothing opens that would have somebody look.
-            self.look_again();
-        }
     }
 
     /// Is it open for one owner alone?
@@ -176,9 +172,20 @@ impl Core {
         self.retell(breakers);
     }
 
+    /// With a breaker's gate go those of the owner it is open for, or was.
+    fn with_owners(&self, gate: Gate) -> Vec<Gate> {
+        let Gate::Breaker(name) = &gate else { return vec![gate] };
+        let of_owners = self.closed.iter().take_while(|gate| matches!(gate, Gate::BreakerOf(..)));
+        let was = of_owners.filter(|gate| matches!(gate, Gate::BreakerOf(breaker, ..) if breaker == name)).cloned();
+        let is = self.holds.breakers().get(name).and_then(breaker::Breaker::only_owner);
+        let is = is.map(|(tenant, owner)| Gate::BreakerOf(name.clone(), tenant.clone(), owner.clone()));
+        was.chain(is).chain([gate.clone()]).collect()
+    }
+
     /// Tells the queue of gates that changed.
     fn retell(&mut self, gates: impl IntoIterator<Item = Gate>) {
         let mut opened = false;
+        let gates: Vec<_> = gates.into_iter().flat_map(|gate| self.with_owners(gate)).collect();
         for gate in gates {
             let open = self.holds.is_open(&gate, self.now);
             if let Gate::Breaker(name) = &gate
@@ -200,13 +207,16 @@ impl Core {
 
     /// Is an entry of the queue kept out of its lane by what holds it back? One written before a bound was set is not.
     pub(super) fn is_gated(&self, hold: &Hold, state: &State, gates: &[String]) -> bool {
-        let gate = match hold {
-            Hold::Pause { pipeline } => Gate::Pipeline(pipeline.clone()),
-            Hold::Breaker { breaker } => Gate::Breaker(breaker.clone()),
-            Hold::Tenant { .. } => Gate::Tenant(state.tenant.clone()),
-            Hold::Owner { .. } => Gate::Owner(state.tenant.clone(), state.owner.clone()),
+        let (tenant, owner) = (state.tenant.clone(), state.owner.clone());
+        let in_its_way = match hold {
+            Hold::Pause { pipeline } => vec![Gate::Pipeline(pipeline.clone())],
+            Hold::Breaker { breaker } => {
+                vec![Gate::Breaker(breaker.clone()), Gate::BreakerOf(breaker.clone(), tenant, owner)]
+            }
+            Hold::Tenant { .. } => vec![Gate::Tenant(tenant)],
+            Hold::Owner { .. } => vec![Gate::Owner(tenant, owner)],
         };
-        gates.contains(&gate.to_string()) && self.closed.contains(&gate)
+        in_its_way.iter().any(|gate| gates.contains(&gate.to_string()) && self.closed.contains(gate))
     }
 
     pub(super) fn gates_view(&self) -> GatesView {

@@ -265,6 +265,8 @@ impl Core {
     pub(super) fn progress(&mut self, session: SessionId, lease: &LeaseId, progress: PendingProgress) {
         let generation = lease.address().map(|(_, generation)| generation);
         let now = self.now;
+        let state = generation.as_ref().and_then(|generation| self.state(generation));
+        let wrong = state.and_then(|state| why_not(state, &progress));
         let clock = generation.as_ref().and_then(|generation| self.leases.get_mut(generation));
         let (Some(generation), Some(clock)) =
             (generation.as_ref(), clock.filter(|c| c.lease == *lease && c.session == Some(session)))
@@ -272,6 +274,11 @@ impl Core {
             self.lease_gone(session, lease.clone());
             return;
         };
+        if let Some(why) = wrong {
+            // Nobody waits for an answer to progress: without a word its author would look for the mistake for long.
+            self.unreadable(session, &why);
+            return;
+        }
         clock.pending = Some(progress);
         if now.since(clock.progress_at) >= limits::PROGRESS_INTERVAL_MS {
             self.flush_progress(generation);
@@ -556,6 +563,19 @@ fn predicted_ms(state: &State, holder: &Holder) -> i64 {
     let stages = begun.chain(run).filter_map(|index| state.pipeline.stages.get(index));
     let expected = stages.fold(0, |sum: u64, stage| sum.saturating_add(stage.expected_ms));
     i64::try_from(expected).unwrap_or(i64::MAX)
+}
+
+/// What is wrong with progress that no moment would make right.
+fn why_not(state: &State, said: &PendingProgress) -> Option<String> {
+    if let Err(refusal) = engine::progress::check(said.progress) {
+        return Some(refusal.problem().message);
+    }
+    let all = || state.pipeline.stages.iter().chain(state.pipeline.on_failed.as_deref()).map(|stage| &stage.name);
+    if all().any(|name| *name == said.stage) {
+        return None;
+    }
+    let known: Vec<_> = all().map(StageName::as_str).collect();
+    Some(format!("progress of stage {}: {} has {}", said.stage, state.pipeline.name, known.join(", ")))
 }
 
 fn released_pool(event: &Decided) -> Option<PoolName> {

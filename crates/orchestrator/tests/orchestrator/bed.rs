@@ -160,6 +160,7 @@ impl Bed {
                 tenant: TenantId::fallback(),
                 causal: "causal".parse::<CausalId>().unwrap(),
                 trace: None,
+                trace_state: None,
                 idempotency,
                 submission,
             })

@@ -102,6 +102,7 @@ impl Pool {
 }
 
 fn assert_near(share: f64, wanted: f64) {
+    println!("{share:.4} of the worker-seconds, {wanted} wanted");
     assert!((share - wanted).abs() <= wanted * 0.05, "{share:.3} is not within 5 % of {wanted}");
 }
 

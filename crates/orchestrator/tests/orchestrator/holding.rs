@@ -8,9 +8,11 @@ use protocol::{
     worker::{FailureKind, ServerMessage, WorkerMessage},
 };
 use rushes_orchestrator::{
-    Config, Threshold,
+    Config, Forced, Threshold,
     core::{Input, SessionId},
 };
+
+use store::{History, Store};
 
 use crate::world::World;
 
@@ -133,6 +135,45 @@ async fn failures_of_one_owner_hold_back_that_owner_alone_until_somebody_else_sh
         }
         assert!(world.stored(&poisoned[1]).await.iter().all(|event| event.kind != EventType::StageFailed));
     }
+}
+
+/// What is held back is in no lane: it is handed out to nobody, has no position, and its tenant is charged nothing for it.
+#[tokio::test]
+async fn what_waits_for_one_owners_breaker_is_in_no_lane_until_its_probe() {
+    let config = Config { breaker: Threshold { failures: Some(2), open_ms: 20_000 }, ..Config::default() };
+    let mut world = World::with(1, config).await;
+    let definition = pipeline(|p| p.stages[0].retries = 0);
+    let pool = definition.stages[0].pool.clone();
+    let worker = world.hello("w", "1", 2, Vec::new()).await;
+    for _ in 0..2 {
+        submit(&mut world, &definition).await;
+        let (_, lease) = take(&mut world, worker).await.unwrap();
+        fail(&mut world, worker, lease, FailureKind::Retryable).await;
+    }
+    let mut poisoned = Vec::new();
+    for _ in 0..20 {
+        poisoned.push(submit(&mut world, &definition).await);
+    }
+    assert_eq!(take(&mut world, worker).await, None);
+    let (other, _) = world.submit(&definition, "bob").await;
+    world.settle().await;
+    assert_eq!(world.store.ranks(&pool, &poisoned).await.unwrap(), []);
+    let ranks = world.store.ranks(&pool, std::slice::from_ref(&other)).await.unwrap();
+    assert_eq!(ranks[0].1.before, 0, "nothing stands before somebody else's");
+    let now = protocol::Timestamp(world.now);
+    assert_eq!(world.store.reserve(&pool, 100, now, now.plus(1)).await.unwrap(), [], "but bob's, which is offered");
+    assert_eq!(take(&mut world, worker).await.map(|(id, _)| id), Some(other));
+    // Its time is up: one of them is the probe, and the others step back again.
+    world.pass(20_001).await;
+    let (probe, lease) = take(&mut world, worker).await.expect("a probe");
+    assert!(poisoned.contains(&probe));
+    assert_eq!(take(&mut world, worker).await, None, "one probe at a time");
+    assert_eq!(world.store.ranks(&pool, &poisoned).await.unwrap(), []);
+    fail(&mut world, worker, lease, FailureKind::Retryable).await;
+    assert_eq!(take(&mut world, worker).await, None, "it is open again");
+    world.force("draw:gpu", Some(Forced::Closed)).await;
+    world.settle().await;
+    assert!(take(&mut world, worker).await.is_some(), "an operator has the last word");
 }
 
 #[tokio::test]

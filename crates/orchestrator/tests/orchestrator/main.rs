@@ -354,6 +354,42 @@ async fn a_worker_may_bring_its_pipeline() {
     assert_eq!(bed.events(&id).await.last().unwrap().progress, 100.0);
 }
 
+/// Old and new versions run beside each other: what was accepted goes on as it was, also where its definition is gone.
+#[tokio::test]
+async fn a_generation_keeps_the_version_it_was_accepted_with_and_later_ones_get_the_newest() {
+    let bed = Bed::start().await;
+    let version = |version, stages| {
+        let mut pipeline = protocol::Pipeline::video();
+        (pipeline.name, pipeline.version, pipeline.input_schema) = ("mine".parse().unwrap(), version, None);
+        pipeline.stages.truncate(stages);
+        pipeline
+    };
+    let offered = async |worker: &mut Link| match worker.expect(|m| matches!(m, ServerMessage::Offer { .. })).await {
+        ServerMessage::Offer { offer, generation, version, stages, .. } => (offer, generation, version, stages.len()),
+        other => panic!("{other:?}"),
+    };
+    let mine = || Submission { pipeline: Some("mine".parse().unwrap()), ..Submission::default() };
+    let mut old = Link::open_with(&bed, "worker", "w1", "i1", &[], vec![version(1, 1)]).await;
+    let (first, second) = (bed.submit_this(mine()).await, bed.submit_this(mine()).await);
+    let held = old.take(&first).await;
+    let new = Link::open_with(&bed, "worker", "w2", "i1", &[], vec![version(2, 2), version(1, 1)]).await;
+    let third = bed.submit_this(mine()).await;
+    drop(new);
+    old.done(&held.lease, "d1").await;
+
+    let bed = bed.restart().await;
+    let mut worker = bed.worker("w3", "i1").await;
+    for (expected, id, number) in [((1, 1), second, "d2"), ((2, 2), third, "d3")] {
+        let (offer, generation, version, stages) = offered(&mut worker).await;
+        assert_eq!((generation, (version, stages)), (id.clone(), expected));
+        worker.say(WorkerMessage::Accept { offer }).await;
+        let granted = worker.expect(|m| matches!(m, ServerMessage::Granted { .. })).await;
+        let ServerMessage::Granted { lease, .. } = granted else { unreachable!() };
+        worker.done(&lease, number).await;
+        assert_eq!(bed.events(&id).await.last().unwrap().kind, EventType::Complete);
+    }
+}
+
 #[tokio::test]
 async fn a_line_worth_keeping_is_kept_once_however_often_it_is_said() {
     let bed = Bed::start().await;

@@ -14,7 +14,7 @@ use protocol::{
     worker::{HeldLease, ServerMessage, WorkerMessage},
 };
 use rushes_orchestrator::{
-    Config, Counts, GatesView, Pipelines, WorkerView,
+    Config, Counts, Forced, GatesView, Pipelines, WorkerView,
     core::{Answer, Ask, Core, Effect, FlightId, Input, SessionId, Switch, Ticket},
 };
 use store::{Change, CommitError, History, Store, sqlite::Sqlite};
@@ -377,6 +377,11 @@ impl World {
     pub(crate) async fn pause(&mut self, pipeline: &str, paused: bool) {
         self.store.put_switch(pipeline, paused.then_some("on")).await.unwrap();
         self.feed(Input::Switch(pause(pipeline, paused))).await;
+    }
+
+    /// An operator holds a breaker, or lets go of it.
+    pub(crate) async fn force(&mut self, breaker: &str, forced: Option<Forced>) {
+        self.feed(Input::Switch(Switch::Force { breaker: breaker.parse().unwrap(), forced })).await;
     }
 
     /// Some right that another of the same generation has superseded.

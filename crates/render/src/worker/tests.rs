@@ -23,6 +23,7 @@ fn offer(stages: &[&str], input: Value) -> Offer {
         checkpoint: None,
         causal_id: CausalId::new("c").unwrap(),
         traceparent: None,
+        tracestate: None,
     }
 }
 

@@ -51,6 +51,7 @@ impl Fold {
         if let Some(timeline) = &mut self.timeline {
             timeline.state = after.state_now();
             timeline.traceparent.clone_from(&after.trace);
+            timeline.tracestate.clone_from(&after.trace_state);
             timeline.retry_of.clone_from(&after.retry_of);
             timeline.ended_at = after.is_terminal().then_some(self.now);
             timeline.failures += u32::from(matches!(event.fact, Fact::StageFailed { burned: true, .. }));
@@ -148,6 +149,7 @@ fn begin(event: &Event) -> Timeline {
         generation_id: show.generation_id.clone(),
         causal_id: show.causal_id.clone(),
         traceparent: None,
+        tracestate: None,
         retry_of: None,
         pipeline,
         state: show.state,

@@ -8,6 +8,7 @@ mod generations;
 mod guard;
 mod letters;
 mod live;
+mod nonsense;
 mod operate;
 mod peer;
 mod receiver;

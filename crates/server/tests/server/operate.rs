@@ -144,6 +144,7 @@ async fn a_trace_goes_from_the_request_to_the_worker_and_back() {
     let ada = bed.user("ada");
     let submit = async |trace: &str| {
         let request = bed.request(Method::POST, "/v1/generations", &ada).header("traceparent", trace);
+        let request = request.header("tracestate", "rojo=00f0, ,").header("tracestate", "congo=t61");
         let answer = request.header("x-correlation-id", "order-7").body(r#"{"prompt":"a lake"}"#).send().await.unwrap();
         crate::bed::Answer::of(answer).await.json()["generation"].clone()
     };
@@ -152,6 +153,7 @@ async fn a_trace_goes_from_the_request_to_the_worker_and_back() {
     let mut worker = bed.worker("w1").await;
     let offer = worker.hear("offer").await;
     assert_eq!((&offer["traceparent"], &offer["causalId"]), (&json!(TRACE), &json!("order-7")));
+    assert_eq!(offer["tracestate"], "rojo=00f0,congo=t61");
     worker.say(json!({"type": "accept", "offer": offer["offer"]})).await;
     let lease = worker.hear("granted").await["lease"].clone();
     worker.say(json!({"type": "fail", "lease": lease, "eventId": "f1", "kind": "fatal", "message": "no"})).await;
@@ -159,6 +161,7 @@ async fn a_trace_goes_from_the_request_to_the_worker_and_back() {
     let id = generation["id"].as_str().unwrap();
     let timeline = bed.get(&format!("/v1/generations/{id}/timeline"), &ada).await.json();
     assert_eq!((&timeline["traceparent"], &timeline["causalId"]), (&json!(TRACE), &json!("order-7")), "{timeline:#}");
+    assert_eq!(timeline["tracestate"], "rojo=00f0,congo=t61");
     let spans = timeline["spans"].as_array().unwrap();
     assert_eq!((&spans[0]["kind"], &spans[0]["cause"]), (&json!("wait"), &json!("submitted")));
     assert_eq!((&spans[1]["worker"], &spans[1]["end"]), (&json!("w1"), &json!("failed")), "{timeline:#}");
@@ -166,8 +169,11 @@ async fn a_trace_goes_from_the_request_to_the_worker_and_back() {
     assert!(!timeline.to_string().contains(lease.as_str().unwrap()), "a lease is a right");
     let retried = bed.post(&format!("/v1/generations/{id}/retry"), &ada, "").await.json();
     assert_eq!(retried["generation"]["traceparent"], TRACE, "a retry belongs to the same story");
+    assert_eq!(retried["generation"]["tracestate"], "rojo=00f0,congo=t61");
     for bad in ["00-00000000000000000000000000000000-b7ad6b7169203331-01", "nonsense", &TRACE.to_uppercase()] {
-        assert!(submit(bad).await.get("traceparent").is_none(), "{bad} is ignored");
+        let ignoring = submit(bad).await;
+        assert!(ignoring.get("traceparent").is_none(), "{bad} is ignored");
+        assert!(ignoring.get("tracestate").is_none(), "it says nothing without the other");
     }
     let stranger = bed.user("eve");
     assert_eq!(bed.get(&format!("/v1/generations/{id}/timeline"), &stranger).await.status, 404);

@@ -18,8 +18,8 @@ const FRAMES: u32 = 20;
 
 /// A run somebody holds.
 #[derive(Debug)]
-struct Grant {
-    lease: String,
+pub(crate) struct Grant {
+    pub(crate) lease: String,
     fence: u32,
     handle: u32,
 }
@@ -31,7 +31,7 @@ impl Grant {
     }
 
     /// A message of this run, under an event id.
-    fn say(&self, kind: &str, event_id: &str, more: &Value) -> Value {
+    pub(crate) fn say(&self, kind: &str, event_id: &str, more: &Value) -> Value {
         let mut message = json!({"type": kind, "lease": self.lease, "eventId": event_id});
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         message
@@ -59,7 +59,7 @@ impl Grant {
 
 impl Bed {
     /// A worker's socket, greeted.
-    async fn greeted(&self, name: &str, hello: &Value) -> (Peer, Value) {
+    pub(crate) async fn greeted(&self, name: &str, hello: &Value) -> (Peer, Value) {
         let token = self.token(name, "default", Role::Worker);
         let mut worker = Peer::open(self, "/v1/worker", &token).await;
         let mut message = json!({"type": "hello", "worker": name, "instance": "i1", "pools": {"gpu": 1}});
@@ -75,14 +75,14 @@ impl Bed {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    async fn state(&self, id: &str, token: &str) -> String {
+    pub(crate) async fn state(&self, id: &str, token: &str) -> String {
         self.get(&format!("/v1/generations/{id}"), token).await.json()["state"].as_str().unwrap().to_owned()
     }
 }
 
 impl Peer {
     /// Accepts the next offer; the offer and the grant.
-    async fn accept(&mut self) -> (Value, Grant) {
+    pub(crate) async fn accept(&mut self) -> (Value, Grant) {
         let offer = self.hear("offer").await;
         self.say(&json!({"type": "accept", "offer": offer["offer"]})).await;
         let granted = self.hear("granted").await;

@@ -15,7 +15,7 @@ use protocol::{GenerationId, PoolName, TenantId, Timestamp};
 
 use super::{
     batch::Effect,
-    ranked::{Ranked, Sum},
+    ranked::{Ranked, Sum, Turn},
     unfinished::Unfinished,
 };
 use crate::{QueueEntry, Queued, Rank};
@@ -26,14 +26,12 @@ pub(super) const fn price(cost_ms: i64, weight: i64) -> i64 {
     cost_ms.saturating_mul(1_000) / weight
 }
 
-/// A prediction below nothing, which nobody makes, counts as nothing.
-fn cost(entry: &QueueEntry) -> u64 {
-    u64::try_from(entry.cost_ms).unwrap_or(0)
-}
+/// Thousands of years of one run: a million of them in a lane are a number still.
+const PRICE_MAX: i64 = i64::MAX >> 20;
 
 /// Work that is predicted to cost nothing still takes its turn.
-fn tentative_price(entry: &QueueEntry, weight: i64) -> i64 {
-    price(entry.cost_ms.max(1), weight)
+fn tentative_price(cost_ms: i64, weight: i64) -> i64 {
+    price(cost_ms, weight).clamp(1, PRICE_MAX)
 }
 
 /// Shares of tenants, as the operator set them.
@@ -82,9 +80,9 @@ struct Lane {
     clock: i64,
     weight: i64,
     /// Eligible, the reserved among them; without what stands before a closed gate.
-    ready: Ranked<Place>,
+    ready: Ranked<GenerationId>,
     /// All that is due, by the gates it has to pass.
-    groups: HashMap<Vec<String>, Group>,
+    groups: HashMap<Arc<GroupName>, Group>,
     /// Of the ready ones.
     reserved: usize,
     /// What all reserved will move the clock by when they start.
@@ -92,13 +90,12 @@ struct Lane {
 }
 
 /// Entries of one lane that have to pass the same gates.
-#[derive(Default)]
 struct Group {
     is_open: bool,
     members: BTreeSet<Place>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct GroupName {
     pool: PoolName,
     tenant: TenantId,
@@ -121,8 +118,10 @@ struct Place {
 
 struct Waiting {
     place: Place,
-    tenant: TenantId,
-    entry: QueueEntry,
+    group: Arc<GroupName>,
+    not_before: Timestamp,
+    /// A prediction below nothing, which nobody makes, counts as nothing in sums.
+    cost_ms: i64,
     created_at: Timestamp,
     standing: Standing,
 }
@@ -181,7 +180,7 @@ impl Lanes {
         let Some(entry) = entry else { return };
         let kept = before.and_then(|before| match before.standing {
             Standing::Reserved { until }
-                if before.entry.pool == entry.pool && before.entry.not_before == entry.not_before =>
+                if before.group.pool == entry.pool && before.not_before == entry.not_before =>
             {
                 Some(until)
             }
@@ -192,8 +191,10 @@ impl Lanes {
             None if entry.not_before > self.seen => Standing::Delayed,
             None => Standing::Ready,
         };
-        let place = Place { order: entry.order, id, generation };
-        self.insert(Waiting { place, tenant, entry, created_at, standing });
+        let QueueEntry { pool, order, not_before, cost_ms, gates } = entry;
+        let place = Place { order, id, generation };
+        let group = Arc::new(GroupName { pool, tenant, gates });
+        self.insert(Waiting { place, group, not_before, cost_ms, created_at, standing });
     }
 
     /// Forgets a generation that is gone.
@@ -218,7 +219,7 @@ impl Lanes {
         let groups = self.before.get(gate).into_iter().flatten();
         let members = groups.filter_map(|name| {
             let lane = self.pools.get(&name.pool)?.lanes.get(&name.tenant)?;
-            lane.groups.get(&name.gates)
+            lane.groups.get(&**name)
         });
         let mut places: Vec<&Place> = members.flat_map(|group| &group.members).collect();
         // Those that come first hear it first, whatever order a map has.
@@ -238,7 +239,7 @@ impl Lanes {
                 continue;
             };
             let passable = !group.gates.iter().any(|gate| self.closed.contains(gate));
-            lane.turn(&group.gates, passable, &self.waiting);
+            lane.turn(group, passable, &self.waiting);
         }
     }
 
@@ -246,8 +247,7 @@ impl Lanes {
     pub(super) fn reserve(&mut self, pool: &PoolName, count: usize, now: Timestamp, until: Timestamp) -> Vec<Queued> {
         self.advance(pool, now);
         let Some(its) = self.pools.get(pool) else { return Vec::new() };
-        let chosen: Vec<GenerationId> =
-            its.turns(&self.waiting, Which::Unreserved).take(count).map(|place| place.generation.clone()).collect();
+        let chosen: Vec<GenerationId> = its.turns(&self.waiting, Which::Unreserved).take(count).cloned().collect();
         chosen.iter().for_each(|generation| self.stand(generation, Standing::Reserved { until }));
         chosen.iter().map(|generation| self.waiting[generation].queued()).collect()
     }
@@ -267,11 +267,11 @@ impl Lanes {
         let Some(its) = self.pools.get(pool) else { return Vec::new() };
         let held = its.lanes.values().flat_map(|lane| lane.groups.values());
         let held = held.filter(|group| !group.is_open).flat_map(|group| &group.members);
+        let in_no_lane = held.chain(its.delayed.iter().map(|(_, place)| place));
         its.turns(&self.waiting, Which::All)
-            .chain(held)
-            .chain(its.delayed.iter().map(|(_, place)| place))
+            .chain(in_no_lane.map(|place| &place.generation))
             .take(limit)
-            .map(|place| self.waiting[&place.generation].queued())
+            .map(|generation| self.waiting[generation].queued())
             .collect()
     }
 
@@ -320,20 +320,23 @@ impl Lanes {
         }
     }
 
-    fn insert(&mut self, waiting: Waiting) {
-        let weight = self.weights.of(&waiting.tenant);
-        let pool = self.pools.entry(waiting.entry.pool.clone()).or_default();
+    fn insert(&mut self, mut waiting: Waiting) {
+        let group = &waiting.group;
+        let pool = self.pools.entry(group.pool.clone()).or_default();
         pool.ages.insert((waiting.created_at, waiting.place.id));
-        pool.backlog_ms = pool.backlog_ms.saturating_add(cost(&waiting.entry));
+        pool.backlog_ms = pool.backlog_ms.saturating_add(waiting.cost_ms.max(0).unsigned_abs());
         if waiting.standing == Standing::Delayed {
-            pool.delayed.insert((waiting.entry.not_before, waiting.place.clone()));
+            pool.delayed.insert((waiting.not_before, waiting.place.clone()));
         } else {
-            let clock = pool.clock;
-            let lane = pool.lanes.entry(waiting.tenant.clone()).or_insert_with(|| Lane::new(clock, weight));
-            if !lane.groups.contains_key(&waiting.entry.gates) {
-                let is_open = !waiting.entry.gates.iter().any(|gate| self.closed.contains(gate));
-                lane.groups.insert(waiting.entry.gates.clone(), Group { is_open, members: BTreeSet::new() });
-                remember(&mut self.before, &waiting);
+            let (clock, weight) = (pool.clock, self.weights.of(&group.tenant));
+            let lane = pool.lanes.entry(group.tenant.clone()).or_insert_with(|| Lane::new(clock, weight));
+            if let Some((known, _)) = lane.groups.get_key_value(&**group) {
+                // One name for all members, which are many.
+                waiting.group = Arc::clone(known);
+            } else {
+                let is_open = !group.gates.iter().any(|gate| self.closed.contains(gate));
+                lane.groups.insert(Arc::clone(group), Group { is_open, members: BTreeSet::new() });
+                remember(&mut self.before, group);
             }
             lane.put(&waiting);
             if let Standing::Reserved { until } = waiting.standing {
@@ -345,14 +348,14 @@ impl Lanes {
 
     fn remove(&mut self, generation: &GenerationId) -> Option<Waiting> {
         let waiting = self.waiting.remove(generation)?;
-        let pool = self.pools.get_mut(&waiting.entry.pool)?;
+        let pool = self.pools.get_mut(&waiting.group.pool)?;
         pool.ages.remove(&(waiting.created_at, waiting.place.id));
-        pool.backlog_ms = pool.backlog_ms.saturating_sub(cost(&waiting.entry));
+        pool.backlog_ms = pool.backlog_ms.saturating_sub(waiting.cost_ms.max(0).unsigned_abs());
         if waiting.standing == Standing::Delayed {
-            pool.delayed.remove(&(waiting.entry.not_before, waiting.place.clone()));
-        } else if let Some(lane) = pool.lanes.get_mut(&waiting.tenant) {
+            pool.delayed.remove(&(waiting.not_before, waiting.place.clone()));
+        } else if let Some(lane) = pool.lanes.get_mut(&waiting.group.tenant) {
             if lane.take(&waiting) {
-                forget(&mut self.before, &waiting);
+                forget(&mut self.before, &waiting.group);
             }
             if let Standing::Reserved { until } = waiting.standing {
                 pool.reserved.remove(&(until, waiting.place.clone()));
@@ -362,18 +365,16 @@ impl Lanes {
     }
 }
 
-fn remember(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, waiting: &Waiting) {
-    let name = Arc::new(waiting.group());
-    for gate in &name.gates {
-        before.entry(gate.clone()).or_default().insert(Arc::clone(&name));
+fn remember(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, group: &Arc<GroupName>) {
+    for gate in &group.gates {
+        before.entry(gate.clone()).or_default().insert(Arc::clone(group));
     }
 }
 
-fn forget(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, waiting: &Waiting) {
-    let name = waiting.group();
-    for gate in &name.gates {
+fn forget(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, group: &GroupName) {
+    for gate in &group.gates {
         if let Some(groups) = before.get_mut(gate) {
-            groups.remove(&name);
+            groups.remove(group);
             if groups.is_empty() {
                 before.remove(gate);
             }
@@ -381,67 +382,74 @@ fn forget(before: &mut HashMap<String, HashSet<Arc<GroupName>>>, waiting: &Waiti
     }
 }
 
+impl Place {
+    const fn turn(&self) -> Turn {
+        (self.order, self.id)
+    }
+}
+
 impl Waiting {
     fn queued(&self) -> Queued {
-        Queued { generation: self.place.generation.clone(), tenant: self.tenant.clone(), entry: self.entry.clone() }
+        let GroupName { pool, tenant, gates } = (*self.group).clone();
+        let (order, not_before, cost_ms) = (self.place.order, self.not_before, self.cost_ms);
+        let entry = QueueEntry { pool, order, not_before, cost_ms, gates };
+        Queued { generation: self.place.generation.clone(), tenant, entry }
     }
 
-    fn group(&self) -> GroupName {
-        let (pool, gates) = (self.entry.pool.clone(), self.entry.gates.clone());
-        GroupName { pool, tenant: self.tenant.clone(), gates }
+    const fn is_reserved(&self) -> bool {
+        matches!(self.standing, Standing::Reserved { .. })
     }
 
     fn sum(&self, weight: i64) -> Sum {
-        Sum::one(tentative_price(&self.entry, weight), self.entry.cost_ms.max(0))
+        Sum::one(tentative_price(self.cost_ms, weight), self.cost_ms.clamp(0, PRICE_MAX))
     }
 }
 
 impl Lane {
     /// Puts what is due into its group, and into the order if that is open.
     fn put(&mut self, waiting: &Waiting) {
-        let is_reserved = matches!(waiting.standing, Standing::Reserved { .. });
-        if is_reserved {
-            self.reserved_price += tentative_price(&waiting.entry, self.weight);
+        let own = waiting.sum(self.weight);
+        if waiting.is_reserved() {
+            self.reserved_price += own.price;
         }
-        let Some(group) = self.groups.get_mut(&waiting.entry.gates) else { return };
+        let Some(group) = self.groups.get_mut(&waiting.group) else { return };
         group.members.insert(waiting.place.clone());
         if group.is_open {
-            self.reserved += usize::from(is_reserved);
-            self.ready.insert(waiting.place.clone(), waiting.sum(self.weight));
+            self.reserved += usize::from(waiting.is_reserved());
+            self.ready.insert(waiting.place.turn(), own, waiting.place.generation.clone());
         }
     }
 
     /// Takes it out again; answers whether its group was left empty and is gone.
     fn take(&mut self, waiting: &Waiting) -> bool {
-        let is_reserved = matches!(waiting.standing, Standing::Reserved { .. });
-        if is_reserved {
-            self.reserved_price -= tentative_price(&waiting.entry, self.weight);
+        if waiting.is_reserved() {
+            self.reserved_price -= waiting.sum(self.weight).price;
         }
-        let Some(group) = self.groups.get_mut(&waiting.entry.gates) else { return false };
+        let Some(group) = self.groups.get_mut(&waiting.group) else { return false };
         group.members.remove(&waiting.place);
         if group.is_open {
-            self.reserved -= usize::from(is_reserved);
-            self.ready.remove(&waiting.place);
+            self.reserved -= usize::from(waiting.is_reserved());
+            self.ready.remove(waiting.place.turn());
         }
         let is_empty = group.members.is_empty();
         if is_empty {
-            self.groups.remove(&waiting.entry.gates);
+            self.groups.remove(&waiting.group);
         }
         is_empty
     }
 
     /// Its gates let a group through, or no longer do.
-    fn turn(&mut self, gates: &[String], passable: bool, waiting: &HashMap<GenerationId, Waiting>) {
-        let Some(group) = self.groups.get_mut(gates).filter(|group| group.is_open != passable) else { return };
+    fn turn(&mut self, name: &GroupName, passable: bool, waiting: &HashMap<GenerationId, Waiting>) {
+        let Some(group) = self.groups.get_mut(name).filter(|group| group.is_open != passable) else { return };
         group.is_open = passable;
         for place in &group.members {
             let entry = &waiting[&place.generation];
-            let reserved = usize::from(matches!(entry.standing, Standing::Reserved { .. }));
+            let reserved = usize::from(entry.is_reserved());
             if passable {
-                self.ready.insert(place.clone(), entry.sum(self.weight));
+                self.ready.insert(place.turn(), entry.sum(self.weight), place.generation.clone());
                 self.reserved += reserved;
             } else {
-                self.ready.remove(place);
+                self.ready.remove(place.turn());
                 self.reserved -= reserved;
             }
         }
@@ -457,15 +465,14 @@ enum Which {
 }
 
 impl Pool {
-    /// The places of this pool's lanes in the order of claiming.
+    /// What is in this pool's lanes, in the order of claiming.
     fn turns<'a>(
         &'a self,
         waiting: &'a HashMap<GenerationId, Waiting>,
         which: Which,
-    ) -> impl Iterator<Item = &'a Place> {
-        let takes = move |place: &&Place| {
-            which == Which::All || !matches!(waiting[&place.generation].standing, Standing::Reserved { .. })
-        };
+    ) -> impl Iterator<Item = &'a GenerationId> {
+        let takes =
+            move |(_, generation): &(Turn, &GenerationId)| which == Which::All || !waiting[*generation].is_reserved();
         let mut heap = BinaryHeap::new();
         let mut rests = Vec::new();
         for (tenant, lane) in &self.lanes {
@@ -474,45 +481,43 @@ impl Pool {
                 continue;
             }
             let mut rest = lane.ready.iter().filter(takes);
-            let Some(head) = rest.next() else { continue };
+            let Some((head, generation)) = rest.next() else { continue };
             let reserved = if which == Which::Unreserved { lane.reserved_price } else { 0 };
             let clock = lane.clock.max(self.clock).saturating_add(reserved);
-            heap.push(Reverse((clock, head.order, tenant, rests.len(), head)));
+            heap.push(Reverse((clock, head.0, tenant, rests.len(), generation)));
             rests.push((rest, lane.weight));
         }
         std::iter::from_fn(move || {
-            let Reverse((clock, _, tenant, index, place)) = heap.pop()?;
+            let Reverse((clock, _, tenant, index, generation)) = heap.pop()?;
             let (rest, weight) = &mut rests[index];
-            if let Some(next) = rest.next() {
-                let clock = clock.saturating_add(tentative_price(&waiting[&place.generation].entry, *weight));
-                heap.push(Reverse((clock, next.order, tenant, index, next)));
+            if let Some((next, following)) = rest.next() {
+                let clock = clock.saturating_add(tentative_price(waiting[generation].cost_ms, *weight));
+                heap.push(Reverse((clock, next.0, tenant, index, following)));
             }
-            Some(place)
+            Some(generation)
         })
     }
 
     /// How much comes before one: in its own lane what stands before it, in each other lane what starts before it does.
     /// `None` when it is in no lane now.
     fn rank(&self, waiting: &Waiting) -> Option<Rank> {
-        let own = self.lanes.get(&waiting.tenant)?;
-        let due = waiting.standing != Standing::Delayed;
-        if !due || !own.groups.get(&waiting.entry.gates)?.is_open {
-            return None;
-        }
-        let mut before = own.ready.before(&waiting.place);
+        let own = self.lanes.get(&waiting.group.tenant)?;
+        let mut before = own.ready.before(waiting.place.turn())?;
         let starts = own.clock.max(self.clock).saturating_add(before.price);
-        for (tenant, lane) in
-            self.lanes.iter().filter(|(tenant, lane)| **tenant != waiting.tenant && !lane.ready.is_empty())
-        {
-            let ahead = starts.saturating_sub(lane.clock.max(self.clock));
-            let (mut begun, next) = lane.ready.begun_below(ahead);
-            // At the same clock the order of its head decides, then the tenant's name.
-            if let Some((next, through)) = next.filter(|_| begun.price == ahead)
-                && (next.order, tenant) < (waiting.place.order, &waiting.tenant)
-            {
-                begun = through;
+        for (tenant, lane) in &self.lanes {
+            if std::ptr::eq(lane, own) || lane.ready.is_empty() {
+                continue;
             }
+            let ahead = starts.saturating_sub(lane.clock.max(self.clock));
+            let (begun, next) = lane.ready.begun_below(ahead);
             before = before.and(begun);
+            // At the same clock the order of its head decides, then the tenant's name.
+            if begun.price == ahead
+                && let Some((order, head)) = lane.ready.at(next)
+                && (order, tenant) < (waiting.place.order, &waiting.group.tenant)
+            {
+                before = before.and(head);
+            }
         }
         Some(Rank { before: before.count as u64, before_ms: before.cost_ms })
     }
@@ -627,6 +632,52 @@ mod tests {
             let its = &lanes.pools[&pool()];
             prop_assert!(its.reserved.is_empty() && its.delayed.is_empty());
             prop_assert!(its.lanes.values().all(|lane| lane.ready.is_empty() && lane.reserved_price == 0));
+        }
+
+        #[test]
+        fn a_position_is_the_place_in_the_list_whatever_happened_before(
+            weights in prop::collection::vec(1..4_u32, 4),
+            steps in prop::collection::vec((0..8_u8, 0..60_i64, 0..4_u8, -30..30_i64, 0..3_i64), 1..250),
+        ) {
+            let weights = weights.into_iter().zip(0..).map(|(weight, n)| (id(&format!("t{n}")), weight)).collect();
+            let mut lanes = Lanes::new(Timestamp(0), Arc::new(Weights(weights)));
+            let mut owners = HashMap::new();
+            let mut now = 0;
+            for (what, number, tenant, order, cost) in steps {
+                // Whose it is does not change.
+                let tenant = *owners.entry(number).or_insert(tenant);
+                match what {
+                    // Few costs, so that many stand at the same clock.
+                    0..=2 => {
+                        let gates: &[&str] = if order % 3 == 0 { &["a"] } else { &[] };
+                        let not_before = Timestamp(if order % 5 == 0 { now + 3 } else { 0 });
+                        let entry = QueueEntry { not_before, cost_ms: cost, ..gated(order, gates) };
+                        lanes.apply(moved(number, tenant, Some(entry)));
+                    }
+                    3 => lanes.apply(moved(number, tenant, None)),
+                    4 => {
+                        now += 1;
+                        lanes.reserve(&pool(), usize::from(tenant), Timestamp(now), Timestamp(now + 2));
+                    }
+                    5 => lanes.unreserve(&generation(&number.to_string())),
+                    6 => lanes.gate("a", order % 2 == 0),
+                    _ => {
+                        let (pool, tenant) = (pool(), id(&format!("t{tenant}")));
+                        lanes.apply(Effect::Charged { pool, tenant, clock: 1_000 * (number + cost), pool_clock: 1_000 * cost });
+                    }
+                }
+            }
+            let shown = lanes.queue(&pool(), usize::MAX);
+            prop_assert_eq!(shown.len(), lanes.waiting.len());
+            let (mut before, mut before_ms) = (0, 0);
+            for queued in shown {
+                let is_held = queued.entry.gates.iter().any(|gate| lanes.closed.contains(gate));
+                let is_early = lanes.waiting[&queued.generation].standing == Standing::Delayed;
+                let rank = (!is_held && !is_early).then_some(Rank { before, before_ms });
+                let found = lanes.ranks(&pool(), std::slice::from_ref(&queued.generation));
+                prop_assert_eq!(found, rank.map(|rank| (queued.generation, rank)).into_iter().collect::<Vec<_>>());
+                (before, before_ms) = (before + 1, before_ms + queued.entry.cost_ms);
+            }
         }
     }
 }

@@ -217,6 +217,7 @@ impl Desk {
                 checkpoint,
                 causal_id,
                 traceparent,
+                tracestate,
             } => {
                 let inputs = *inputs;
                 return vec![Todo::Consider(Box::new(Offer {
@@ -230,6 +231,7 @@ impl Desk {
                     checkpoint,
                     causal_id,
                     traceparent,
+                    tracestate,
                 }))];
             }
             ServerMessage::Granted { offer, lease, fence, handle, deadlines } => {

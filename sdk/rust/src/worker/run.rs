@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::{
     ArtifactName, Attempt, CausalId, CommandId, ErrorCode, Fence, FrameIndex, GenerationId, Handle, LeaseId, Metadata,
-    OfferId, PipelineName, PoolName, Revision, Sequence, StageName, TraceParent,
+    OfferId, PipelineName, PoolName, Revision, Sequence, StageName, TraceParent, TraceState,
     frame::{self, Header},
     limits,
     worker::{Artifact, Checkpoint, Deadlines, Demand, OfferedStage, RunEvent, RunInputs, WorkerMessage},
@@ -42,6 +42,8 @@ pub struct Offer {
     pub causal_id: CausalId,
     /// What the request's sender sent of its trace; make the spans of the run its children.
     pub traceparent: Option<TraceParent>,
+    /// What it sent beside it; pass it on with the spans.
+    pub tracestate: Option<TraceState>,
 }
 
 /// Which previews somebody looks at; nothing means none need be encoded.

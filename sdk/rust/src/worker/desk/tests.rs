@@ -64,6 +64,7 @@ impl Bed {
             checkpoint: None,
             causal_id: CausalId::new("c").unwrap(),
             traceparent: None,
+            tracestate: None,
         };
         let id = offer.id.clone();
         self.desk.answer_offer(offer, Ok(()));
