@@ -1,16 +1,9 @@
 // A page of another origin in headless Chromium: follows a generation to its end by EventSource and WebSocket, then plays
 // and seeks the film in a <video>. Prints what it saw as one line of JSON.
 import { createServer } from "node:http";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { browse, play } from "./video.mjs";
 
 const { server, generation, liveToken } = JSON.parse(process.argv[2]);
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"];
-/** Nothing in the page takes so long; reaching it is a failure. */
-const PATIENCE_MS = 60_000;
 
 /** Runs in the page: every sequence until `done`, as `EventSource` hears it. */
 function follow({ server, generation, liveToken }) {
@@ -44,53 +37,19 @@ function watch({ server, generation, liveToken }) {
   });
 }
 
-/** Runs in the page: plays, seeks to the middle and back, and plays to the end. */
-async function play(url) {
-  const video = document.createElement("video");
-  const heard = (name) => new Promise((resolve, reject) => {
-    video.addEventListener(name, resolve, { once: true });
-    video.addEventListener("error", () => reject(new Error(`${video.error.code} ${video.error.message}`)), { once: true });
-  });
-  const seek = async (time) => {
-    const seeked = heard("seeked");
-    video.currentTime = time;
-    await seeked;
-    return video.currentTime;
-  };
-  video.muted = true;
-  video.src = url;
-  document.body.append(video);
-  await heard("loadedmetadata");
-  await video.play();
-  while (video.currentTime < 0.2) await heard("timeupdate");
-  const advanced = video.currentTime;
-  video.pause();
-  const { duration, videoWidth: width, videoHeight: height } = video;
-  const middle = await seek(duration / 2);
-  const start = await seek(0);
-  const ended = heard("ended");
-  await video.play();
-  await ended;
-  return { duration, width, height, advanced, middle, start, ended: video.ended, seekable: video.seekable.end(0), error: video.error };
-}
-
 const home = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><title>a page</title>"));
 await new Promise((resolve) => home.listen(0, "127.0.0.1", resolve));
-const profile = await mkdtemp(join(tmpdir(), "rushes-chromium-"));
-const context = await chromium.launchPersistentContext(profile, { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
 try {
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
-  const statuses = [];
-  page.on("response", (answer) => { if (answer.url().includes("/artifacts/")) statuses.push(answer.status()); });
-  await page.goto(`http://127.0.0.1:${home.address().port}/`);
-  const input = { server, generation, liveToken };
-  const [events, socket] = await Promise.all([page.evaluate(follow, input), page.evaluate(watch, input)]);
-  const film = new URL(events.at(-1).metadata.videoUrl, server).href;
-  const played = await page.evaluate(play, film);
-  console.log(JSON.stringify({ events, socket, played, statuses }));
+  await browse(async (page) => {
+    const statuses = [];
+    page.on("response", (answer) => { if (answer.url().includes("/artifacts/")) statuses.push(answer.status()); });
+    await page.goto(`http://127.0.0.1:${home.address().port}/`);
+    const input = { server, generation, liveToken };
+    const [events, socket] = await Promise.all([page.evaluate(follow, input), page.evaluate(watch, input)]);
+    const film = new URL(events.at(-1).metadata.videoUrl, server).href;
+    const played = await page.evaluate(play, film);
+    console.log(JSON.stringify({ events, socket, played, statuses }));
+  });
 } finally {
-  await context.close();
   home.close();
-  await rm(profile, { recursive: true, force: true });
 }

@@ -10,6 +10,7 @@ mod canvas;
 mod city;
 mod country;
 mod fall;
+mod finish;
 mod ground;
 mod landscape;
 mod light;
@@ -36,4 +37,32 @@ pub(crate) fn painter(scene: &Scene, size: Size, threads: usize, halt: &Halt) ->
         Kind::City => Box::new(city::City::new(scene)),
         Kind::Sea => Box::new(sea::Sea::new(scene)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::Chance;
+    use crate::simd;
+
+    /// Every kernel at once, with whatever numbers a film gives it.
+    #[test]
+    fn wide_registers_draw_the_same_bytes_in_every_world() {
+        let mut chance = Chance::new(simd::seed());
+        let words =
+            ["mountain lake", "aurora forest", "desert", "neon mountains", "city rain", "storm at sea", "calm sea"];
+        for prompt in words.into_iter().chain(["ringed planet", "nebula", "snow mountains", "mars"]) {
+            let scene = Scene::understand(prompt, chance.next());
+            let side = |chance: &mut Chance, most: u64| (64 + chance.next() % most) as u32 & !1;
+            let size = Size::new(side(&mut chance, 260), side(&mut chance, 120));
+            let time = chance.within(0.0, 9.0);
+            let draw = || {
+                let painter = painter(&scene, size, 2, &Halt::default()).unwrap();
+                painter.paint(size, time, &Halt::default()).unwrap()
+            };
+            let (wide, plain) = (draw(), simd::plainly(draw));
+            let differing = wide.y.iter().zip(&plain.y).filter(|(a, b)| a != b).count();
+            assert!(wide == plain, "{prompt} at {size}, {time} s: {differing} pixels differ");
+        }
+    }
 }

@@ -24,15 +24,24 @@ const TICK: Duration = Duration::from_millis(20);
 /// # Errors
 /// Only [`Error::Cancelled`].
 pub(crate) fn make(reader: Reader, index: u32, sink: &dyn Sink) -> Result<Option<Vec<u8>>, Error> {
+    within(PATIENCE, move || draw(&reader, index), sink)
+}
+
+/// What `work` makes, unless it fails or takes longer than `patience`.
+fn within(
+    patience: Duration,
+    work: impl FnOnce() -> Result<Vec<u8>, Error> + Send + 'static,
+    sink: &dyn Sink,
+) -> Result<Option<Vec<u8>>, Error> {
     let (tx, result) = mpsc::sync_channel(1);
     // Detached on purpose: a thread that hangs cannot be joined, only left. It owns all it touches.
     let spawned = std::thread::Builder::new().name("thumbnail".into()).spawn(move || {
-        let _ = tx.send(draw(&reader, index));
+        let _ = tx.send(work());
     });
     if spawned.is_err() {
         return Ok(None);
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         match result.recv_timeout(TICK) {
             Ok(picture) => return Ok(picture.ok()),
@@ -51,4 +60,59 @@ fn draw(reader: &Reader, index: u32) -> Result<Vec<u8>, Error> {
     let size = Size::new(width, (height as u32).max(2)).even();
     let small = Resizer::new(frame.size, size).run(&frame, &Halt::default())?;
     webp::encode(&small, QUALITY, webp::Effort::Kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::Scene;
+    use crate::sink::{Detail, Preview, PreviewDemand, Stage};
+
+    /// Whether the film is cancelled.
+    struct Ear(bool);
+
+    impl Sink for Ear {
+        fn scene(&mut self, _: &Scene) {}
+        fn progress(&mut self, _: Stage, _: f64, _: &str, _: Detail) {}
+        fn wanted(&mut self) -> Option<PreviewDemand> {
+            None
+        }
+        fn preview(&mut self, _: Preview) {}
+        fn cancelled(&self) -> bool {
+            self.0
+        }
+    }
+
+    /// Work that never ends by itself, until the sender is dropped.
+    fn hanging() -> (mpsc::Sender<()>, impl FnOnce() -> Result<Vec<u8>, Error> + Send + 'static) {
+        let (tx, rx) = mpsc::channel::<()>();
+        (tx, move || {
+            let _ = rx.recv();
+            Ok(vec![1])
+        })
+    }
+
+    #[test]
+    fn one_that_hangs_is_left_behind_when_its_own_time_is_over() {
+        let (_open, work) = hanging();
+        let (start, patience) = (Instant::now(), Duration::from_millis(90));
+        assert_eq!(within(patience, work, &Ear(false)).unwrap(), None);
+        assert!(start.elapsed() >= patience);
+        assert_eq!(PATIENCE, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_cancellation_does_not_wait_for_one_that_hangs() {
+        let (_open, work) = hanging();
+        let start = Instant::now();
+        assert!(matches!(within(PATIENCE, work, &Ear(true)), Err(Error::Cancelled)));
+        assert!(start.elapsed() < PATIENCE / 10);
+    }
+
+    #[test]
+    fn one_that_fails_or_panics_is_none_and_never_the_film_s_fault() {
+        assert_eq!(within(PATIENCE, || Err(Error::NoEncoder), &Ear(false)).unwrap(), None);
+        assert_eq!(within(PATIENCE, || panic!("out of memory, say"), &Ear(false)).unwrap(), None);
+        assert_eq!(within(PATIENCE, || Ok(vec![7]), &Ear(false)).unwrap(), Some(vec![7]));
+    }
 }

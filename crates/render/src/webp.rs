@@ -118,6 +118,89 @@ mod tests {
         }
     }
 
+    /// What another part of libwebp reads in a file: its three planes.
+    fn decoded(bytes: &[u8]) -> Frame {
+        let (mut width, mut height, mut stride, mut uv_stride) = (0, 0, 0, 0);
+        let (mut u, mut v) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: pointer and length are those of one live slice; the results are live variables of ours.
+        let y = unsafe {
+            libwebp_sys::WebPDecodeYUV(
+                bytes.as_ptr(),
+                bytes.len(),
+                &raw mut width,
+                &raw mut height,
+                &raw mut u,
+                &raw mut v,
+                &raw mut stride,
+                &raw mut uv_stride,
+            )
+        };
+        assert!(!y.is_null(), "it does not decode");
+        let mut frame = Frame::new(Size::new(width as u32, height as u32));
+        let rows = |plane: *const u8, stride: i32, width: usize, height: usize| -> Vec<u8> {
+            // SAFETY: the decoder made `height` rows of `stride` bytes each, of which the first `width` are pixels.
+            (0..height)
+                .flat_map(|row| unsafe { std::slice::from_raw_parts(plane.add(row * stride as usize), width) })
+                .copied()
+                .collect()
+        };
+        let (wide, high) = (width as usize, height as usize);
+        frame.y = rows(y, stride, wide, high);
+        frame.u = rows(u, uv_stride, wide / 2, high / 2);
+        frame.v = rows(v, uv_stride, wide / 2, high / 2);
+        // SAFETY: all three planes are parts of the one block that begins at `y`, freed once.
+        unsafe { libwebp_sys::WebPFree(y.cast()) };
+        frame
+    }
+
+    /// The same colours, worked out in floating point.
+    fn scalar_bt601(frame: &Frame) -> Frame {
+        let mut out = frame.clone();
+        let width = frame.size.width as usize;
+        for (at, value) in out.y.iter_mut().enumerate() {
+            let chroma = at / width / 2 * (width / 2) + at % width / 2;
+            let (cb, cr) = (f64::from(frame.u[chroma]) - 128.0, f64::from(frame.v[chroma]) - 128.0);
+            *value = (f64::from(frame.y[at]) + 0.0993 * cb + 0.1917 * cr).round().clamp(0.0, 255.0) as u8;
+        }
+        for (at, (u, v)) in out.u.iter_mut().zip(&mut out.v).enumerate() {
+            let (cb, cr) = (f64::from(frame.u[at]) - 128.0, f64::from(frame.v[at]) - 128.0);
+            *u = (128.0 + 0.9899 * cb - 0.1107 * cr).round().clamp(0.0, 255.0) as u8;
+            *v = (128.0 + 0.9834 * cr - 0.0725 * cb).round().clamp(0.0, 255.0) as u8;
+        }
+        out
+    }
+
+    #[test]
+    fn any_picture_of_any_size_comes_back_as_much_alike_as_its_quality_says() {
+        let mut chance = crate::prompt::Chance::new(crate::simd::seed());
+        for round in 0..150 {
+            let side = |chance: &mut crate::prompt::Chance| (2 + chance.next() as u32 % 180) & !1;
+            let size = Size::new(side(&mut chance), side(&mut chance));
+            let mut frame = Frame::new(size);
+            // Every third is noise, which no quality keeps; the others are slopes, as sky and water are.
+            let noise = round % 3 == 0;
+            let (right, down) = (chance.within(-0.7, 0.7), chance.within(-0.7, 0.7));
+            let width = size.width as usize;
+            for (at, value) in frame.y.iter_mut().enumerate() {
+                let slope = 120.0 + right * ((at % width) as f32 - 90.0) + down * ((at / width) as f32 - 90.0);
+                *value = if noise { chance.next() as u8 } else { slope.clamp(16.0, 235.0) as u8 };
+            }
+            for value in frame.u.iter_mut().chain(&mut frame.v) {
+                *value = if noise { chance.next() as u8 } else { 120 };
+            }
+            let (made, plain) = (to_bt601(&frame), scalar_bt601(&frame));
+            for (made, plain) in made.planes().into_iter().zip(plain.planes()) {
+                let off = made.0.iter().zip(plain.0).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(off <= Some(1), "{size}: {off:?} levels from the exact colours");
+            }
+            for (effort, quality) in [(Effort::Preview, PREVIEW_QUALITY), (Effort::Kept, chance.within(60.0, 100.0))] {
+                let back = decoded(&encode(&frame, quality, effort).unwrap());
+                let likeness = back.psnr(&made);
+                assert!(back.size == size && (noise || likeness > 32.0), "{size} at {quality}: {likeness:.1} dB");
+            }
+        }
+    }
+
     #[test]
     fn grey_stays_grey_between_colour_systems() {
         let frame = Frame::new(Size::new(64, 64));

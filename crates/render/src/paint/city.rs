@@ -1,8 +1,9 @@
 //! Towers behind a river, mostly at night and in rain: lit windows, signs, lamps on the quay, all mirrored.
 
 use super::Painter;
-use super::canvas::{Canvas, Finish};
+use super::canvas::Canvas;
 use super::fall::Fall;
+use super::finish::Finish;
 use super::light::Light;
 use super::sky::{Sky, View};
 use super::walk::Eye;

@@ -1,9 +1,10 @@
 //! Mountains, usually behind water. Joins sky, land, trees and water into one picture.
 
 use super::Painter;
-use super::canvas::{Canvas, Finish};
+use super::canvas::Canvas;
 use super::country::Country;
 use super::fall::Fall;
+use super::finish::Finish;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
 use super::terrain::Terrain;

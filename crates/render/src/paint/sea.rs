@@ -1,8 +1,9 @@
 //! Open water to the horizon, and a boat on it.
 
 use super::Painter;
-use super::canvas::{Canvas, Finish};
+use super::canvas::Canvas;
 use super::fall::Fall;
+use super::finish::Finish;
 use super::light::{Light, Soil};
 use super::sky::{Sky, View};
 use super::swell::Swell;

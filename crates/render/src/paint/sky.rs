@@ -159,7 +159,7 @@ impl Sky {
             coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
             coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut stretch = Stretch::corners(canvas.width, width, CELL);
+        let mut stretch = Stretch::new(canvas.width, width, CELL);
         for row in 0..rows {
             if row % BAND == 0 {
                 halt.check()?;

@@ -1,7 +1,8 @@
 //! A planet before stars and clouds of gas.
 
 use super::Painter;
-use super::canvas::{BAND, Canvas, Finish, Stretch};
+use super::canvas::{BAND, Canvas, Stretch};
+use super::finish::Finish;
 use crate::colour::{Rgb, smooth};
 use crate::error::Error;
 use crate::frame::Frame;
@@ -162,7 +163,7 @@ impl Space {
             coarse.pixels[row * width..][..width].copy_from_slice(&colours[..width]);
             coarse.depth[row * width..][..width].copy_from_slice(&clear[..width]);
         }
-        let mut stretch = Stretch::corners(canvas.width, width, CELL);
+        let mut stretch = Stretch::new(canvas.width, width, CELL);
         for (row, pixels) in canvas.pixels.chunks_exact_mut(canvas.width).enumerate() {
             coarse.stretched(row as f32 / CELL as f32, &mut stretch, pixels);
         }

@@ -104,7 +104,13 @@ impl Wood {
         let (top, depth) = (base - height, far - 5.0);
         // Tiers thinner than two pixels are only noise, and noise cannot be followed from picture to picture.
         let detail = smooth(1.6, 3.6, height / tree.tiers);
+        let widest = (x - radius * 1.05 - 1.0).max(0.0) as usize
+            ..((x + radius * 1.05 + 2.0).max(0.0) as usize).min(canvas.width);
         for row in top.floor().max(0.0) as usize..(base.ceil().max(0.0) as usize).min(canvas.height) {
+            // Most trees stand behind others or behind a hill.
+            if widest.is_empty() || canvas.hides_all(row, widest.clone(), depth) {
+                continue;
+            }
             let part = ((row as f32 + 0.5 - top) / height).clamp(0.0, 1.0);
             let ends = (row as f32 + 1.0 - top).min(base - row as f32).clamp(0.0, 1.0);
             let tier = 0.55 + ((part * tree.tiers + tree.phase).fract() - 0.55) * detail;
@@ -123,12 +129,12 @@ impl Wood {
             let across = self.side / half.max(0.5);
             let lean = (0.5 - tier) * 0.8;
             let snow_part = self.snow * smooth(0.55, 0.95, tier);
-            let from = (middle - half - 1.0).max(0.0) as usize;
-            for column in from..((middle + half + 2.0).max(0.0) as usize).min(canvas.width) {
+            let columns =
+                (middle - half - 1.0).max(0.0) as usize..((middle + half + 2.0).max(0.0) as usize).min(canvas.width);
+            for (column, pixel, seen) in canvas.line(row, columns) {
                 let side = column as f32 + 0.5 - middle;
                 let cover = (half - side.abs() + 0.5).clamp(0.0, 1.0).min(half * 2.0) * ends;
-                // Most trees stand behind others or behind a hill.
-                if cover <= 0.0 || canvas.hides(column, row, depth) {
+                if cover <= 0.0 || depth > *seen {
                     continue;
                 }
                 let turned = side * across;
@@ -136,7 +142,10 @@ impl Wood {
                 if snow_part > 0.0 {
                     colour = colour.mix(snow, snow_part * turned.smooth(-0.8, 0.6));
                 }
-                canvas.lay(column, row, depth, colour, cover);
+                *pixel = pixel.mix(colour, cover);
+                if cover > 0.5 {
+                    *seen = depth;
+                }
             }
         }
     }

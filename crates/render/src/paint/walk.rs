@@ -39,6 +39,8 @@ pub(super) struct Walk<'a> {
 
 /// Columns that are laid over the picture together.
 const STRIP: usize = LANES;
+/// Rows between the one that is laid and the one that is asked for: about what memory takes.
+const AHEAD: usize = 12;
 
 /// Columns under way: what was gathered for each row of them, side by side as the picture has it.
 struct Strip {
@@ -46,6 +48,9 @@ struct Strip {
     land: Vec<[Rgb; STRIP]>,
     water: Vec<[f32; STRIP]>,
     depth: Vec<[f32; STRIP]>,
+    /// The lowest row with land, and the highest with water.
+    foot: usize,
+    shore: usize,
 }
 
 impl Strip {
@@ -54,6 +59,8 @@ impl Strip {
             land: vec![[Rgb::BLACK; STRIP]; height],
             water: vec![[0.0; STRIP]; height],
             depth: vec![[f32::INFINITY; STRIP]; height],
+            foot: 0,
+            shore: height,
         }
     }
 
@@ -61,24 +68,35 @@ impl Strip {
     fn lay(&mut self, canvas: &mut Canvas, water: &mut [f32], first: usize, top: usize) {
         let width = canvas.width;
         let count = STRIP.min(width - first);
-        for y in top..canvas.height {
+        let rows = top..(self.foot + 1).min(canvas.height).max(top);
+        for y in rows.clone() {
+            // Each row lies in another page of memory; without this most of the time would go into waiting for them.
+            let ahead = (y + AHEAD).min(canvas.height - 1) * width + first;
+            simd::prefetch(&canvas.pixels[ahead]);
+            simd::prefetch(&canvas.pixels[ahead + count / 2]);
+            simd::prefetch(&canvas.depth[ahead]);
             let line = y * width + first..y * width + first + count;
-            water[line.clone()].copy_from_slice(&self.water[y][..count]);
             let pixels = canvas.pixels[line.clone()].iter_mut().zip(&mut canvas.depth[line]);
             for ((pixel, depth), (land, far)) in pixels.zip(self.land[y].iter().zip(&self.depth[y])) {
                 *pixel = *pixel * (1.0 - land.carried()).max(0.0) + *land;
                 *depth = depth.min(*far);
             }
         }
-        self.land[top..].fill([Rgb::BLACK; STRIP]);
-        self.water[top..].fill([0.0; STRIP]);
-        self.depth[top..].fill([f32::INFINITY; STRIP]);
+        self.land[rows.clone()].fill([Rgb::BLACK; STRIP]);
+        self.depth[rows].fill([f32::INFINITY; STRIP]);
+        for y in self.shore..canvas.height {
+            simd::prefetch(&water[(y + AHEAD).min(canvas.height - 1) * width + first]);
+            water[y * width + first..][..count].copy_from_slice(&self.water[y][..count]);
+        }
+        self.water[self.shore..].fill([0.0; STRIP]);
+        (self.foot, self.shore) = (0, canvas.height);
     }
 
     /// Adds open water to the rows between `from` and `to`.
     #[inline(always)]
     fn flood(&mut self, lane: usize, from: f32, to: f32) {
         let first = from as i32 as usize;
+        self.shore = self.shore.min(first);
         if to <= (first + 1) as f32 {
             self.water[first][lane] += to - from;
             return;
@@ -88,16 +106,28 @@ impl Strip {
         }
     }
 
+    /// Adds open water to each column up to `row`, which becomes its top.
+    #[inline(always)]
+    fn flood_to(&mut self, aside: usize, row: f32, tops: &mut Lanes) {
+        let row = row.max(0.0);
+        for (lane, top) in tops.0.iter_mut().enumerate().filter(|(_, top)| row < **top) {
+            self.flood(aside + lane, row, *top);
+            *top = row;
+        }
+    }
+
     /// Fills rows between `from` and `to`, from `colour` at the top to `below` at the bottom.
     #[inline(always)]
     fn fill(&mut self, lane: usize, (from, to): (f32, f32), (colour, below): (Rgb, Rgb), far: f32) {
         let first = from as i32 as usize;
+        self.foot = self.foot.max(first);
         if to <= (first + 1) as f32 {
             self.put(first, lane, colour.mix(below, 0.5), to - from, far);
             return;
         }
         let slope = 1.0 / (to - from);
         for row in first..(to.ceil() as usize).min(self.land.len()) {
+            self.foot = self.foot.max(row);
             let (upper, lower) = (from.max(row as f32), to.min(row as f32 + 1.0));
             let part = ((upper + lower) * 0.5 - from) * slope;
             self.put(row, lane, colour.mix(below, part), (lower - upper).max(0.0), far);
@@ -203,15 +233,25 @@ impl simd::Kernel for Look<'_> {
         let ceiling = walk.terrain.highest - eye.y;
         let mut tops = Lanes::of(self.strip.land.len() as f32);
         let mut before: [Option<Rgb>; LANES] = [None; LANES];
+        // Open water is flat: what lies before the next land is flooded in one go.
+        let mut wet = None;
         for group in self.steps.chunk_by(|a, b| a.group == b.group) {
             let (nearest, farthest) = (&group[0], &group[group.len() - 1]);
+            let middle = eye.x + self.across.0[LANES / 2] * (nearest.far + farthest.far) * 0.5;
+            let ridge = walk.terrain.ridge(nearest.group, middle);
+            if walk.water && ridge <= 0.0 {
+                (wet, before) = (Some(farthest.scale), [None; LANES]);
+                continue;
+            }
+            if let Some(scale) = wet.take().filter(|_| eye.y > 0.0) {
+                self.strip.flood_to(self.aside, horizon + eye.y * scale, &mut tops);
+            }
             let lowest = tops.0.into_iter().fold(0.0_f32, f32::max);
             if lowest <= 0.0 || horizon - lowest > ceiling * nearest.scale && ceiling >= 0.0 {
                 break;
             }
             // Hidden when its highest ground, at the depth where that reaches highest, is.
-            let middle = eye.x + self.across.0[LANES / 2] * (nearest.far + farthest.far) * 0.5;
-            let rise = walk.terrain.ridge(nearest.group, middle) - eye.y;
+            let rise = ridge - eye.y;
             if horizon - lowest >= rise * if rise > 0.0 { nearest.scale } else { farthest.scale } {
                 before = [None; LANES];
                 continue;
@@ -219,10 +259,14 @@ impl simd::Kernel for Look<'_> {
             for step in group {
                 let places = Line::places(self.across * step.far + eye.x, step.level);
                 let whole = places.whole();
-                let (parts, at) = (places - whole, whole.0.map(|place| place as i32 as usize));
+                let (parts, at) = (places - whole, whole.0.map(|place| place as i32 as u32 as usize));
                 let heights = &step.line.heights;
-                let near = Lanes(at.map(|at| heights.get(at).copied().unwrap_or_default()));
-                let next = Lanes(at.map(|at| heights.get(at + 1).copied().unwrap_or_default()));
+                let (mut near, mut next) = (Lanes([0.0; LANES]), Lanes([0.0; LANES]));
+                for ((near, next), at) in near.0.iter_mut().zip(&mut next.0).zip(at) {
+                    if let Some(pair) = heights.get(at..at + 2) {
+                        (*near, *next) = (pair[0], pair[1]);
+                    }
+                }
                 let height = near + (next - near) * parts;
                 let ground = if walk.water { height.at_least(0.0) } else { height };
                 let rows = (-(ground - eye.y) * step.scale + horizon).at_least(0.0);
@@ -252,6 +296,9 @@ impl simd::Kernel for Look<'_> {
                     (before[lane], tops.0[lane]) = (Some(colour), row);
                 }
             }
+        }
+        if let Some(scale) = wet.filter(|_| eye.y > 0.0) {
+            self.strip.flood_to(self.aside, horizon + eye.y * scale, &mut tops);
         }
         *self.top = (*self.top).min(tops.0.into_iter().fold(f32::INFINITY, f32::min) as usize);
     }

@@ -13,7 +13,12 @@ use crate::pool::Halt;
 use crate::simd;
 
 /// Waves of one height together: how many a unit, weight, and units a second towards the eye.
-const WAVES: [(f32, f32, f32); 3] = [(0.055, 0.55, 0.32), (0.17, 0.75, -0.55), (0.52, 0.62, 0.95)];
+const WAVES: [(f32, f32, f32); 5] =
+    [(0.055, 0.55, 0.32), (0.17, 0.75, -0.55), (0.52, 0.62, 0.95), (1.45, 0.60, -1.3), (3.9, 0.42, 2.1)];
+/// The last of them are ripples that only a storm draws: without them its near water looks like glass.
+const CALM_WAVES: usize = 3;
+/// Far away a storm's waves are smaller than a pixel; of what their faces lean to the eye, this much is left on average.
+const FAR_LEAN: f32 = 0.05;
 /// Gusts, and waves across the view, are wide: they are computed once per 4 pixels of a row.
 const CELL: usize = 4;
 
@@ -100,14 +105,19 @@ impl Surface<'_> {
         // A wave narrower than two pixels in depth is only shimmer; it goes into blur.
         let depth_pixel = far * far / (self.eye.y.max(1.0) * self.view.focal);
         let seen = |scale: f32| smooth(0.9, 0.2, depth_pixel * scale);
+        let count = if self.water.swell.is_some() { WAVES.len() } else { CALM_WAVES };
+        let mut waves = [(0.0, 0.0, 0.0); WAVES.len()];
+        for (wave, (scale, weight, way)) in waves.iter_mut().zip(WAVES).take(count) {
+            *wave = (scale, weight * seen(scale), way);
+        }
         Row {
             down,
             far,
             deep,
             foam: self.light.sun * 0.12 + self.light.ambient * 0.75,
             time,
-            waves: WAVES.map(|(scale, weight, way)| (scale, weight * seen(scale), way)),
-            lost: WAVES.iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum(),
+            waves,
+            lost: WAVES[..CALM_WAVES].iter().map(|(scale, weight, _)| weight * (1.0 - seen(*scale))).sum(),
             air: 1.0 - (1.0 - haze) * (1.0 - fog),
         }
     }
@@ -142,8 +152,9 @@ impl simd::Kernel for Bend<'_> {
                 met.copy_from_slice(&found.0);
                 far = found;
                 // The back of a crest, met at a graze, would mirror all of the bright horizon in a line a pixel thin.
-                let least = Swell::fine(far, eye.y, view.focal) * 0.14 - row.down;
-                leans = [crest.right, crest.away.greater(least)];
+                let fine = Swell::fine(far, eye.y, view.focal);
+                let least = fine * 0.14 - row.down;
+                leans = [crest.right, crest.away.greater(least) + (-fine + 1.0) * FAR_LEAN];
                 let (x, z) = (across * far + eye.x, far + eye.z + time * 0.5);
                 let torn = water.noise.layers(x * 0.16, z * 0.36, 4);
                 // On the crests, and in streaks that the wind draws down from them.

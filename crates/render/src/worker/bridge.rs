@@ -47,7 +47,7 @@ impl Bridge {
 
     /// Shows a picture that must not be dropped, and stretches the time since the last one as asked.
     fn show_each(&mut self, picture: Picture, webp: &[u8]) {
-        let pause = self.shown_at.elapsed().mul_f64((self.run.slow() - 1.0).clamp(0.0, 16.0)).min(PAUSE_MAX);
+        let pause = pause(self.shown_at.elapsed(), self.run.slow());
         let run = &self.run;
         self.runtime.block_on(async {
             run.frame_when_ready(picture, webp).await;
@@ -111,6 +111,11 @@ impl Sink for Bridge {
     fn cancelled(&self) -> bool {
         self.run.cancelled().is_cancelled() || self.said.is_closed()
     }
+}
+
+/// How much longer than `taken` a picture waits for a requester that plays each one and is `slow` times too slow for that.
+pub(super) fn pause(taken: Duration, slow: f64) -> Duration {
+    taken.mul_f64((slow - 1.0).clamp(0.0, 16.0)).min(PAUSE_MAX)
 }
 
 /// What is wanted, as the stages understand it. A tail keeps one picture of each index, so one size is made: the player's

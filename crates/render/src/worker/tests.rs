@@ -109,3 +109,12 @@ fn previews_are_made_for_the_largest_screen_and_slower_when_it_cannot_follow() {
     let every = Some(Demand { max_fps: 1, max_width: 192, every: true });
     assert!(bridge::demand(sdk::Wanted { full, tile: every }, 1.0).unwrap().every);
 }
+
+#[test]
+fn a_film_whose_every_picture_is_played_takes_as_much_longer_as_its_requester_does() {
+    let pause = |taken_ms, slow| bridge::pause(Duration::from_millis(taken_ms), slow).as_millis();
+    assert_eq!(pause(40, 1.0), 0);
+    assert_eq!(pause(40, 3.5), 100);
+    assert_eq!(pause(40, 0.2), 0, "nobody is too fast");
+    assert_eq!((pause(40, 1e9), pause(900, 4.0)), (640, 1_000), "a stall is never made of it");
+}

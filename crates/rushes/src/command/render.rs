@@ -26,16 +26,16 @@ pub(crate) struct Render {
     #[arg(short, long, value_name = "FILE", default_value = "film.mp4")]
     output: PathBuf,
     /// Length of the film
-    #[arg(long, value_name = "NUMBER", default_value_t = 3.0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 3.0, value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
     /// Size of the film: WIDTHxHEIGHT, or 480p, 720p, 1080p, 4k
-    #[arg(long, value_name = "SIZE", default_value = "854x480", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "854x480", value_parser = size, allow_hyphen_values = true)]
     size: Size,
     /// Pictures a second
-    #[arg(long, value_name = "NUMBER", default_value_t = 24)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 24, value_parser = fps, allow_negative_numbers = true)]
     fps: u32,
     /// Chooses what the prompt leaves open
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Save each picture of the film in this folder too, as frame-0001.webp and so on
     #[arg(long, value_name = "DIR")]
@@ -58,7 +58,13 @@ impl Render {
         let request = self.request();
         request.check().map_err(|error| Fault::usage(error.to_string()))?;
         render::check_encoder(request.encoder).map_err(fault)?;
+        // Before minutes of drawing.
         super::watch::check_output(Some(&self.output))?;
+        super::watch::check_output(self.thumbnail.as_deref())?;
+        if let Some(frames) = &self.frames {
+            std::fs::create_dir_all(frames)
+                .map_err(|error| Fault::usage(format!("cannot make the folder {}: {error}", frames.display())))?;
+        }
         let film = wide_runtime()?.block_on(async {
             let signals = Signals::listen()?;
             let watcher = Watcher { screen: Screen::open(), stop: signals.stop().clone(), shown: None };
@@ -77,8 +83,27 @@ impl Render {
     }
 }
 
+/// Writes a whole file or, when the disk is full, none.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    std::fs::write(path, bytes).map_err(|error| Fault::failed(format!("cannot write {}: {error}", path.display())))
+    std::fs::write(path, bytes).map_err(|error| {
+        if path.is_file() {
+            // Half a film would be taken for a film; that it cannot be removed either changes nothing about the error.
+            let _ = std::fs::remove_file(path);
+        }
+        Fault::failed(format!("cannot write {}: {error}", path.display()))
+    })
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "use a number of seconds, as in 2.5".to_owned())
+}
+
+fn fps(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "use a whole number from 1 to 60".to_owned())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("use a whole number from 0 to {}", u64::MAX))
 }
 
 /// `854x480`, or what people call it.
@@ -88,7 +113,8 @@ fn size(text: &str) -> Result<Size, String> {
         return Ok(size);
     }
     let sides = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    sides.map(|(width, height)| Size::new(width, height)).ok_or_else(|| "use WIDTHxHEIGHT, as in 1920x1080".to_owned())
+    let size = sides.map(|(width, height)| Size::new(width, height));
+    size.ok_or_else(|| "use WIDTHxHEIGHT, as in 1920x1080, or 480p, 720p, 1080p, 4k".to_owned())
 }
 
 fn encoder(name: &str) -> Result<Encoder, String> {
@@ -137,8 +163,6 @@ fn fault(error: Error) -> Fault {
 
 /// Writes each picture as a file that any viewer opens.
 fn save(folder: &Folder, frames: &Path, watcher: &Watcher) -> Result<(), Fault> {
-    std::fs::create_dir_all(frames)
-        .map_err(|error| Fault::failed(format!("cannot make the folder {}: {error}", frames.display())))?;
     let reader = kept::Reader::open(&folder.large()).map_err(|error| fault(Error::Kept(error)))?;
     for index in 0..reader.count() {
         if watcher.cancelled() {
@@ -179,7 +203,8 @@ impl Sink for Watcher {
 
     fn progress(&mut self, stage: Stage, fraction: f64, message: &str, _: Detail) {
         let (begin, weight) = begins(stage);
-        let percent = begin + weight * fraction;
+        // Rounded down: nothing is whole before it is.
+        let percent = (begin + weight * fraction).floor();
         // A line for each per cent and each step is enough for a pipe; counting pictures is no step.
         let step = message.replace(|letter: char| letter.is_ascii_digit(), "");
         let shown = Some((stage, percent as u32, step));
