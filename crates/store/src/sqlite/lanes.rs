@@ -8,6 +8,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    hint::black_box,
     sync::Arc,
 };
 
@@ -504,16 +505,20 @@ impl Pool {
         let own = self.lanes.get(&waiting.group.tenant)?;
         let mut before = own.ready.before(waiting.place.turn())?;
         let starts = own.clock.max(self.clock).saturating_add(before.price);
-        for (tenant, lane) in &self.lanes {
-            if std::ptr::eq(lane, own) || lane.ready.is_empty() {
-                continue;
-            }
+        let others = self.lanes.iter().filter(|(_, lane)| !std::ptr::eq(*lane, own) && !lane.ready.is_empty());
+        let mut looks = Vec::with_capacity(self.lanes.len());
+        looks.extend(others.map(|(tenant, lane)| {
             let ahead = starts.saturating_sub(lane.clock.max(self.clock));
-            let (begun, next) = lane.ready.begun_below(ahead);
+            (tenant, &lane.ready, ahead, lane.ready.look(ahead))
+        }));
+        // What is far away is asked for before any of it is needed, of all lanes at once.
+        black_box(looks.iter().fold(0, |all, (_, ready, _, look)| all ^ ready.touch(*look)));
+        for (tenant, ready, ahead, look) in looks {
+            let (begun, next) = ready.begun(look);
             before = before.and(begun);
             // At the same clock the order of its head decides, then the tenant's name.
             if begun.price == ahead
-                && let Some((order, head)) = lane.ready.at(next)
+                && let Some((order, head)) = ready.at(next)
                 && (order, tenant) < (waiting.place.order, &waiting.group.tenant)
             {
                 before = before.and(head);

@@ -6,8 +6,6 @@
 //! their costs another, both at an address that the sums of eight tell, so that one look waits once or twice and not once
 //! for each halving. Those sums are together, a hundredth of the list, and stay near.
 
-use std::cmp::Ordering;
-
 /// Entries of a block, and what an insertion moves at most. Beyond, the rows of sums of blocks grow, which an insertion
 /// adds to: 1,600 of them at 100,000 entries.
 const BLOCK_MAX: usize = EIGHT * EIGHT;
@@ -76,6 +74,14 @@ struct Block<V> {
 pub(super) struct Spot {
     block: usize,
     place: usize,
+}
+
+/// An eight, and how much of a price is left at its beginning. With nothing left nothing of it has begun.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Look {
+    block: usize,
+    eight: usize,
+    rest: i64,
 }
 
 /// The list.
@@ -154,31 +160,46 @@ impl<V> Ranked<V> {
         Some((place - place % EIGHT..place).fold(mark, |sum, earlier| sum.and(block.own(earlier))))
     }
 
-    /// The entries before which less than `price` stands, and the spot of the first that is not among them.
-    pub(super) fn begun_below(&self, price: i64) -> (Sum, Spot) {
+    /// Where the entries end before which less than `price` stands: the first half of [`Ranked::begun`], which reads nothing
+    /// but sums.
+    pub(super) fn look(&self, price: i64) -> Look {
         // The last block of which the first is among them.
-        let Some(at) = self.prices.partition_point(|before| *before < price).checked_sub(1) else {
+        let Some(block) = self.prices.partition_point(|before| *before < price).checked_sub(1) else {
+            return Look::default();
+        };
+        let rest = price - self.prices[block];
+        let marks = &self.marks[block].prices;
+        let eight = marks.iter().map(|mark| usize::from(*mark < rest)).sum::<usize>() - 1;
+        Look { block, eight, rest: rest - marks[eight] }
+    }
+
+    /// Reads a number of each line that [`Ranked::begun`] will want, and answers something of them: of many lists they come
+    /// at the same time, and not one after the other.
+    pub(super) fn touch(&self, look: Look) -> i64 {
+        let Some(block) = self.blocks.get(look.block) else { return 0 };
+        let Eight { prices, costs, orders, .. } = &block.eights[look.eight];
+        prices[0] ^ costs[0] ^ orders[0]
+    }
+
+    /// The entries before which less than the price of `look` stands, and the spot of the first that is not among them.
+    pub(super) fn begun(&self, look: Look) -> (Sum, Spot) {
+        let Some(block) = self.blocks.get(look.block) else {
             return (Sum::default(), Spot { block: 0, place: 0 });
         };
-        // No branch depends on what was read here: the looks into many lists wait for memory at the same time.
-        let rest = price - self.prices[at];
-        let marks = &self.marks[at];
-        let eight = marks.prices.iter().map(|mark| usize::from(*mark < rest)).sum::<usize>() - 1;
-        let rest = rest - marks.prices[eight];
-        let block = &self.blocks[at];
-        let Eight { prices, costs, .. } = &block.eights[eight];
+        // No branch depends on what is read here.
+        let Eight { prices, costs, .. } = &block.eights[look.eight];
         let (mut begun, mut stood) = (Sum::default(), 0);
         for (own, cost_ms) in prices.iter().zip(costs) {
-            let takes = stood < rest;
+            let takes = stood < look.rest;
             begun.count += usize::from(takes);
             begun.price += if takes { *own } else { 0 };
             begun.cost_ms += if takes { *cost_ms } else { 0 };
             stood += own;
         }
         // What is not there costs nothing, but must not count.
-        let place = (eight * EIGHT + begun.count).min(block.values.len());
-        begun.count = place - eight * EIGHT;
-        (self.before_eight(at, eight).and(begun), Spot { block: at, place })
+        let place = (look.eight * EIGHT + begun.count).min(block.values.len());
+        begun.count = place - look.eight * EIGHT;
+        (self.before_eight(look.block, look.eight).and(begun), Spot { block: look.block, place })
     }
 
     /// The order of the entry at a spot, and itself alone.
@@ -311,16 +332,12 @@ impl<V> Block<V> {
 
     /// Where `turn` is, or would be.
     fn find(&self, turn: Turn) -> Result<usize, usize> {
-        let (mut from, mut to) = (0, self.values.len());
-        while from < to {
-            let middle = usize::midpoint(from, to);
-            match self.turn(middle).cmp(&turn) {
-                Ordering::Less => from = middle + 1,
-                Ordering::Greater => to = middle,
-                Ordering::Equal => return Ok(middle),
-            }
-        }
-        Err(from)
+        // All eights are asked, and not one after the other: what is not near comes at the same time.
+        let begun = self.eights.iter().filter(|eight| (eight.orders[0], eight.ids[0]) <= turn).count();
+        let Some(eight) = begun.checked_sub(1) else { return Err(0) };
+        let (from, to) = (eight * EIGHT, self.values.len().min(begun * EIGHT));
+        let place = from + (from..to).filter(|place| self.turn(*place) < turn).count();
+        if place < to && self.turn(place) == turn { Ok(place) } else { Err(place) }
     }
 
     fn insert(&mut self, place: usize, turn: Turn, own: Sum, value: V) {
@@ -443,7 +460,9 @@ mod tests {
                     takes
                 });
                 let count = begun.count();
-                let (sum_of_begun, spot) = ranked.begun_below(price);
+                let look = ranked.look(price);
+                ranked.touch(look);
+                let (sum_of_begun, spot) = ranked.begun(look);
                 prop_assert_eq!(sum_of_begun, sum(list.iter().take(count)));
                 let next = list.iter().nth(count).map(|(turn, (price, cost))| (turn.0, Sum::one(*price, *cost)));
                 prop_assert_eq!(ranked.at(spot), next);
