@@ -117,7 +117,7 @@ impl Doors {
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong with the token.
-    pub fn identify(&self, token: &str, door: Door, now: Timestamp) -> Result<Identity, TokenError> {
+    pub fn identify(&self, token: &str, door: Door, now: Timestamp) -> Result<Arc<Identity>, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -129,8 +129,8 @@ impl Doors {
             Known::Good(identity) => identity,
             Known::Expired => return Err(TokenError::Expired),
             Known::No => {
-                let identity = self.verify(token, now)?;
-                self.cache.keep(hash, identity.clone());
+                let identity = Arc::new(self.verify(token, now)?);
+                self.cache.keep(hash, Arc::clone(&identity));
                 identity
             }
         };
@@ -233,6 +233,7 @@ impl Claims {
         // A tenant that cannot be read is not `default`: that would open another tenant's door.
         let tenant = match self.tenant_id {
             None => TenantId::fallback(),
+            Some(Value::String(text)) if text == TenantId::fallback().as_str() => TenantId::fallback(),
             Some(Value::String(text)) => text.parse().map_err(|_| TokenError::Tenant)?,
             Some(_) => return Err(TokenError::Tenant),
         };
@@ -250,7 +251,7 @@ impl Claims {
 }
 
 /// Lets an identity in at `door`, or says why not.
-fn admit(identity: Identity, door: Door) -> Result<Identity, TokenError> {
+fn admit(identity: Arc<Identity>, door: Door) -> Result<Arc<Identity>, TokenError> {
     match (door, &identity.scope, identity.role) {
         (Door::Worker, Scope::Watch(_), _) => Err(TokenError::Audience),
         (Door::Worker, Scope::Everything, Role::Worker) | (Door::Api | Door::Live, ..) => Ok(identity),

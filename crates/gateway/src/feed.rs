@@ -71,8 +71,7 @@ impl Feed {
         let newest = match watch.tail().newest() {
             Some(newest) => newest,
             None => {
-                let read =
-                    gateway.pages.latest(generation, Reader::Newcomer).await.map_err(|error| unavailable(&error))?;
+                let read = gateway.pages.latest(generation).await.map_err(|error| unavailable(&error))?;
                 Encoded::one(read.ok_or_else(Problem::not_found)?.event)
             }
         };

@@ -112,7 +112,7 @@ fn node() -> Arc<Node> {
         hub: Hub::new(Arc::new(|| NOW)),
         encoder: Encoder::new(Epoch::new("k3f9").expect("a literal epoch is valid"), Links::new(&secret, None)),
         doors: Arc::new(Doors::new(&secret)),
-        guest: Some(guest),
+        guest: Some(Arc::new(guest)),
         expiry_grace_ms: None,
         arrivals: Arrivals::new(None),
         counts: Counts::default(),

@@ -1,14 +1,18 @@
 //! The gateway as the server holds it: what it is made of, and what its connections may ask of the rest.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
 use access::{Cursors, Door, Doors, Identity, Links, TokenError, Verb, origin::OriginPolicy};
 use bus::Bus;
 use protocol::{CommandId, Event, GenerationId, Problem, TenantId, Timestamp, UserId, limits};
 use store::{Filter, History, Latest, StoreError};
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,8 +22,9 @@ use crate::{
     departure::Departure,
     encode::Encoder,
     hub::Hub,
+    naps::Naps,
     node::{Clock, Node, Random, may_with},
-    pages::{Pages, Reader},
+    pages::Pages,
     session::{Answer, Need},
     workers::Workers,
 };
@@ -109,6 +114,10 @@ pub struct Gateway {
     pub(crate) home: Option<Home>,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
+    /// When live connections look at their clocks.
+    pub(crate) naps: Arc<Naps>,
+    /// Turns until the last connection, which holds the gateway, is gone.
+    _wheel: JoinSet<()>,
     commands: Arc<dyn Commands>,
     started_at: Timestamp,
     serial: AtomicU64,
@@ -131,12 +140,16 @@ impl Gateway {
         options.tracker.spawn(async move { running.run(bus, history, stop).await });
         let (fanning, stop) = (Arc::clone(&hub), options.stop.clone());
         options.tracker.spawn(async move { fanning.run_fan(stop).await });
+        let naps = Arc::new(Naps::new(Instant::now()));
+        let (turning, stop) = (Arc::clone(&naps), options.stop.clone());
+        let mut wheel = JoinSet::new();
+        wheel.spawn(async move { turning.run(stop).await });
         let started_at = (options.clock)();
         let node = Node {
             hub,
             encoder: Encoder::new(options.history.epoch(), options.links),
             doors: options.doors,
-            guest: options.guest,
+            guest: options.guest.map(Arc::new),
             expiry_grace_ms: options.expiry_grace_ms,
             counts: Counts::default(),
             arrivals: Arrivals::new(options.crowds.connects_per_minute),
@@ -154,6 +167,8 @@ impl Gateway {
             home: options.home,
             tracker: options.tracker,
             stop: options.stop,
+            naps,
+            _wheel: wheel,
             commands: options.commands,
             started_at,
             serial: AtomicU64::new(0),
@@ -188,7 +203,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong with the token.
-    pub fn identify(&self, token: Option<&str>, door: Door) -> Result<Identity, TokenError> {
+    pub fn identify(&self, token: Option<&str>, door: Door) -> Result<Arc<Identity>, TokenError> {
         self.node.identify(token, door, self.node.now())
     }
 
@@ -249,7 +264,7 @@ impl Gateway {
     /// under the same id.
     pub(crate) async fn fulfil(self: Arc<Self>, need: Need) -> Answer {
         match need {
-            Need::Latest(generation) => Answer::Latest(self.pages.latest(&generation, Reader::Newcomer).await),
+            Need::Latest(generation) => Answer::Latest(self.pages.latest(&generation).await),
             Need::Page { generation, after, reader } => {
                 Answer::Page(self.pages.read(&generation, after, reader, self.counts()).await)
             }

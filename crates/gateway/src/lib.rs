@@ -13,6 +13,7 @@ mod feed;
 pub mod fuzz;
 mod gateway;
 pub mod hub;
+mod naps;
 pub mod node;
 pub mod pages;
 pub mod session;

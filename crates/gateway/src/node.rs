@@ -24,7 +24,7 @@ pub struct Node {
     /// Who somebody is.
     pub doors: Arc<Doors>,
     /// Whoever shows no token, where that is allowed.
-    pub guest: Option<Identity>,
+    pub guest: Option<Arc<Identity>>,
     /// How long a socket outlives its token, in milliseconds; `None` where expiry closes nothing.
     pub expiry_grace_ms: Option<u64>,
     /// Who comes, and how often.
@@ -54,10 +54,10 @@ impl Node {
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong with the token.
-    pub fn identify(&self, token: Option<&str>, door: Door, now: Timestamp) -> Result<Identity, TokenError> {
+    pub fn identify(&self, token: Option<&str>, door: Door, now: Timestamp) -> Result<Arc<Identity>, TokenError> {
         match (token, &self.guest) {
             (Some(token), _) => self.doors.identify(token, door, now),
-            (None, Some(guest)) if door != Door::Worker => Ok(guest.clone()),
+            (None, Some(guest)) if door != Door::Worker => Ok(Arc::clone(guest)),
             (None, _) => Err(TokenError::Missing),
         }
     }

@@ -5,14 +5,14 @@
 //! lives as long as somebody is sent from it; nothing is kept beyond that.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
 use protocol::{GenerationId, Sequence, limits};
 use store::{History, Latest, StoreError, StoredEvent};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 
 use crate::{counts::Counts, cursor::Window, encode::Encoded};
 
@@ -109,12 +109,23 @@ enum Found {
     Flight(Arc<Flight>, bool),
 }
 
+/// States read at once: what takes a millisecond, so that nobody's read is long.
+const STATES_AT_ONCE: usize = 64;
+
+/// Somebody who waits for a state.
+struct Asked {
+    generation: GenerationId,
+    answer: oneshot::Sender<Result<Option<Latest>, StoreError>>,
+}
+
 /// Reads for watchers: few at once, and none twice.
 pub(crate) struct Pages {
     history: Arc<dyn History>,
     shared: Mutex<HashMap<Key, Shared>>,
     places: Semaphore,
     newcomers: Semaphore,
+    /// Newcomers who wait for states, first come first. Each is a connection; who is gone is passed over.
+    asked: Mutex<VecDeque<Asked>>,
 }
 
 /// A right to read, given back when dropped.
@@ -132,6 +143,7 @@ impl Pages {
             shared: Mutex::default(),
             places: Semaphore::new(reads_max),
             newcomers: Semaphore::new(reads_max - 1),
+            asked: Mutex::default(),
         }
     }
 
@@ -178,13 +190,57 @@ impl Pages {
         }
     }
 
-    /// The newest event of a generation.
+    /// The newest event of a generation, for a newcomer. Whoever gets a place to read reads for those who wait for one, too.
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn latest(&self, generation: &GenerationId, reader: Reader) -> Result<Option<Latest>, StoreError> {
-        let _place = self.place(reader).await;
-        self.history.latest(generation).await
+    ///
+    /// # Cancel safety
+    /// May be dropped; those it read for ask again.
+    pub(crate) async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError> {
+        'ask: loop {
+            let (answer, mut mine) = oneshot::channel();
+            self.asked.lock().push_back(Asked { generation: generation.clone(), answer });
+            loop {
+                let place = tokio::select! {
+                    biased;
+                    answer = &mut mine => match answer {
+                        Ok(answer) => return answer,
+                        // Who read for this one went away before the answer came.
+                        Err(_) => continue 'ask,
+                    },
+                    place = self.place(Reader::Newcomer) => place,
+                };
+                let read = self.answer_some().await;
+                drop(place);
+                if !read {
+                    // Another reads it already.
+                    match mine.await {
+                        Ok(answer) => return answer,
+                        Err(_) => continue 'ask,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads for those who wait longest. False when nobody waits.
+    async fn answer_some(&self) -> bool {
+        let some: Vec<Asked> = {
+            let mut asked = self.asked.lock();
+            let waiting = std::iter::from_fn(|| asked.pop_front()).filter(|one| !one.answer.is_closed());
+            waiting.take(STATES_AT_ONCE).collect()
+        };
+        let generations: Vec<_> = some.iter().map(|one| one.generation.clone()).collect();
+        if generations.is_empty() {
+            return false;
+        }
+        // Who went away meanwhile needs no answer.
+        match self.history.latest_of(&generations).await {
+            Ok(found) => some.into_iter().zip(found).for_each(|(one, found)| drop(one.answer.send(Ok(found)))),
+            Err(error) => some.into_iter().for_each(|one| drop(one.answer.send(Err(error.clone())))),
+        }
+        true
     }
 
     /// A place among the newcomers, for reads of other kinds: lists of what there is to watch.
@@ -334,6 +390,34 @@ mod tests {
         let after = bed.read(EVENTS).await;
         assert!(before.get(Sequence(EVENTS + 1)).is_none());
         assert_eq!(after.last(), Some(Sequence(EVENTS + 5)));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_asks_for_states_gets_each_its_own_though_some_of_it_leave() {
+        let bed = Bed::new().await;
+        let mut crowd = Vec::new();
+        for n in 0..300 {
+            let generation = sample::generation(&format!("crowd{n}"));
+            if n % 3 > 0 {
+                let create = sample::create(&generation, sample::row("default", protocol::State::Running));
+                assert!(bed.store.commit(vec![create]).await[0].is_ok());
+            }
+            crowd.push(generation);
+        }
+        // These ask first, one of them begins to read for others, and all are gone.
+        let mut leaving: Vec<_> = crowd.iter().map(|generation| Box::pin(bed.pages.latest(generation))).collect();
+        for asked in &mut leaving {
+            assert!(poll!(asked).is_pending());
+        }
+        let staying = join_all(crowd.iter().map(|generation| bed.pages.latest(generation)));
+        let mut staying = pin!(staying);
+        assert!(poll!(staying.as_mut()).is_pending());
+        drop(leaving);
+        for (n, latest) in staying.await.into_iter().enumerate() {
+            let found = latest.unwrap().map(|latest| latest.event.generation_id);
+            assert_eq!(found, (n % 3 > 0).then(|| crowd[n].clone()), "{n}");
+        }
+        assert!(bed.pages.asked.lock().is_empty());
     }
 
     #[tokio::test]

@@ -86,10 +86,11 @@ pub struct Session {
     dialect: Dialect,
     decoder: Decoder,
     /// Bytes behind a message that waits for an answer.
-    held: Vec<u8>,
-    identity: Option<Box<Identity>>,
+    held: Option<Box<[u8]>>,
+    /// Shared with the doors, which remember it as long as the token is good.
+    identity: Option<Arc<Identity>>,
     /// A good token that is let in at this time, not before.
-    waiting: Option<Box<(Timestamp, Identity)>>,
+    waiting: Option<Box<(Timestamp, Arc<Identity>)>>,
     life: Life,
     bucket: Bucket,
     subscriptions: Vec<Subscription>,
@@ -99,12 +100,18 @@ pub struct Session {
     asked: Option<Box<Asked>>,
     /// Is a need with the transport?
     under_way: Option<UnderWay>,
-    replies: VecDeque<Bytes>,
-    replies_bytes: usize,
+    replies: Option<Box<Replies>>,
     /// The log did not answer: not before this time again.
     retry_at: Option<Timestamp>,
     /// Where the next gathering begins, so that nobody is always last.
     turn: usize,
+}
+
+/// Answers that wait for the socket, and their bytes.
+#[derive(Default)]
+struct Replies {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
 }
 
 /// For whom a need is under way.
@@ -135,7 +142,7 @@ impl Session {
             wake,
             dialect,
             decoder: Decoder::new(limits::MESSAGE_BYTES_BEFORE_AUTHENTICATION_MAX),
-            held: Vec::new(),
+            held: None,
             identity: None,
             waiting: None,
             life: Life::new(spread, now),
@@ -145,8 +152,7 @@ impl Session {
             page: None,
             asked: None,
             under_way: None,
-            replies: VecDeque::new(),
-            replies_bytes: 0,
+            replies: None,
             retry_at: None,
             turn: 0,
         }
@@ -164,7 +170,7 @@ impl Session {
     /// May the socket be read? Not while a message waits for its answer, or answers wait for the socket.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !self.is_busy() && self.replies_bytes < REPLIES_BYTES_MAX && self.life.ended() != Ended::Gone
+        !self.is_busy() && self.replies_bytes() < REPLIES_BYTES_MAX && self.life.ended() != Ended::Gone
     }
 
     /// Does the client's next message wait?
@@ -187,8 +193,9 @@ impl Session {
                 }
             }
         }
-        if self.is_busy() {
-            self.held.extend_from_slice(input);
+        if self.is_busy() && !input.is_empty() {
+            let before = self.held.take().unwrap_or_default();
+            self.held = Some([&before, input].concat().into());
         }
     }
 
@@ -220,14 +227,13 @@ impl Session {
 
     /// Takes what was held back behind a message that waited.
     fn go_on(&mut self, now: Timestamp) {
-        let held = std::mem::take(&mut self.held);
-        if !held.is_empty() {
+        if let Some(held) = self.held.take() {
             self.receive(&held, now);
         }
     }
 
     /// A connection whose token is good: at once, or later where its user makes too many.
-    fn arrive(&mut self, identity: Identity, now: Timestamp) {
+    fn arrive(&mut self, identity: Arc<Identity>, now: Timestamp) {
         let wait = self.node.arrivals.wait_of(&identity, now);
         if wait == 0 {
             return self.admit(identity, now);
@@ -250,14 +256,13 @@ impl Session {
     pub fn tick(&mut self, now: Timestamp, flushed: bool) {
         self.admit_waiting(now);
         self.live(now, flushed);
-        for subscription in &mut self.subscriptions {
+        for at in 0..self.subscriptions.len() {
+            let subscription = &mut self.subscriptions[at];
             let Some(lane) = &mut subscription.lane else { continue };
             if let Some(dropped) = lane.give_up(&subscription.watch, now) {
                 self.node.counts.frames_dropped.add(dropped);
                 let message = ServerMessage::Backpressure { reason: "frames".to_owned(), dropped: Some(dropped) };
-                let bytes = say::message(&message, now);
-                self.replies_bytes += bytes.len();
-                self.replies.push_back(bytes);
+                self.say(&message, now);
             }
         }
     }
@@ -279,15 +284,15 @@ impl Session {
     /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.
     pub fn gather(&mut self, out: &mut Outbox, now: Timestamp) {
         debug_assert!(out.is_empty(), "gathered before the last gathering was written");
-        while !out.is_full()
-            && let Some(reply) = self.replies.pop_front()
-        {
-            self.replies_bytes -= reply.len();
-            out.push(reply);
+        if let Some(replies) = &mut self.replies {
+            while !out.is_full()
+                && let Some(reply) = replies.queue.pop_front()
+            {
+                replies.bytes -= reply.len();
+                out.push(reply);
+            }
         }
-        if self.replies.is_empty() {
-            self.replies = VecDeque::new();
-        }
+        self.replies.take_if(|replies| replies.queue.is_empty());
         if self.life.ended() != Ended::Not {
             return;
         }
@@ -302,7 +307,11 @@ impl Session {
     /// Is nothing left that only has to be written?
     #[must_use]
     pub const fn is_silent(&self) -> bool {
-        self.replies_bytes == 0
+        self.replies.is_none()
+    }
+
+    fn replies_bytes(&self) -> usize {
+        self.replies.as_ref().map_or(0, |replies| replies.bytes)
     }
 
     /// Was its token good?
@@ -391,7 +400,7 @@ impl Session {
         }
     }
 
-    fn admit(&mut self, identity: Identity, now: Timestamp) {
+    fn admit(&mut self, identity: Arc<Identity>, now: Timestamp) {
         let same = self.identity.as_ref().is_some_and(|old| {
             (&old.user, &old.tenant, old.role, &old.scope)
                 == (&identity.user, &identity.tenant, identity.role, &identity.scope)
@@ -401,7 +410,7 @@ impl Session {
         }
         self.decoder.set_max(self.dialect.message_bytes_max());
         let message = ServerMessage::Authenticated { user_id: identity.user.clone(), expires_at: identity.expires_at };
-        self.identity = Some(Box::new(identity));
+        self.identity = Some(identity);
         self.say(&message, now);
     }
 
@@ -433,8 +442,9 @@ impl Session {
     }
 
     fn reply(&mut self, bytes: Bytes) {
-        self.replies_bytes += bytes.len();
-        self.replies.push_back(bytes);
+        let replies = self.replies.get_or_insert_default();
+        replies.bytes += bytes.len();
+        replies.queue.push_back(bytes);
     }
 
     fn gather_frame(&mut self, out: &mut Outbox, now: Timestamp) {

@@ -36,7 +36,8 @@ use crate::{Gateway, session::Dialect};
 /// [`guard`] is not applied: put it outermost, once, around these and all other routes, or foreign pages are answered.
 ///
 /// Sockets leave hyper after the handshake, which works for connections served as `hyper_util::rt::TokioIo` around a
-/// [`Socket`], which ends those that take nothing, or around a bare `tokio::net::TcpStream`, as `axum::serve` does.
+/// [`Socket`], which ends those that take nothing, or around a bare `tokio::net::TcpStream`, as `axum::serve` does. Whoever
+/// accepts them sets `TCP_NODELAY`: small messages must not wait for each other's acknowledgement.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     let live = |dialect| {
         get(move |State(gateway): State<Arc<Gateway>>, request: Request| async move {

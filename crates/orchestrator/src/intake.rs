@@ -29,7 +29,7 @@ pub fn check(submission: &Submission, pipelines: &Pipelines) -> Result<Checked, 
     let input = unfold(submission)?;
     check_size(&input)?;
     bounded("metadata", submission.metadata.as_ref())?;
-    if let Some(schema) = &registered.schema {
+    if let Some(schema) = registered.schema() {
         fits(schema, &input)?;
     }
     Ok(Checked { pipeline: Arc::clone(&registered.pipeline), input })

@@ -1,6 +1,9 @@
 //! Which pipelines there are: from configuration, and from workers where that is allowed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::RwLock;
 use protocol::{ErrorCode, Pipeline, PipelineName, Problem};
@@ -13,8 +16,17 @@ const PIPELINES_MAX: usize = 256;
 pub struct Registered {
     /// The definition.
     pub pipeline: Arc<Pipeline>,
+    schema: OnceLock<Option<jsonschema::Validator>>,
+}
+
+impl Registered {
     /// Checks `input`; absent takes any object.
-    pub schema: Option<jsonschema::Validator>,
+    #[must_use]
+    pub fn schema(&self) -> Option<&jsonschema::Validator> {
+        let compiled =
+            || compile(&self.pipeline).expect("compiled when it was registered, or our own, which a test compiles");
+        self.schema.get_or_init(compiled).as_ref()
+    }
 }
 
 /// All definitions, by name and version.
@@ -40,7 +52,13 @@ impl Pipelines {
             return Err(Problem::new(ErrorCode::QueueFull, format!("{PIPELINES_MAX} pipelines are registered"))
                 .hint("restart the server without the workers that register new versions"));
         }
-        let schema = compile(&pipeline)?;
+        // Somebody else's schema may be wrong and is compiled now. Ours is right, and a server that only shows what is
+        // submitted elsewhere never needs the megabytes of a compiler of schemas.
+        let schema = if pipeline.input_schema == Pipeline::video().input_schema {
+            OnceLock::new()
+        } else {
+            OnceLock::from(compile(&pipeline)?)
+        };
         let registered = Registered { pipeline: Arc::new(pipeline), schema };
         known
             .entry(registered.pipeline.name.clone())
@@ -80,6 +98,23 @@ pub(crate) fn compile(pipeline: &Pipeline) -> Result<Option<jsonschema::Validato
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_schema_compiles_when_it_is_needed_and_not_before() {
+        let pipelines = Pipelines::default();
+        pipelines.register(Pipeline::video()).unwrap();
+        let video = pipelines.newest("video").unwrap();
+        assert!(video.schema.get().is_none());
+        assert!(video.schema().unwrap().is_valid(&serde_json::json!({"prompt": "a lighthouse"})));
+        assert!(!video.schema().unwrap().is_valid(&serde_json::json!({"prompt": 7})));
+    }
+
+    #[test]
+    fn a_schema_of_somebody_else_is_compiled_when_it_is_registered() {
+        let broken = Pipeline { input_schema: Some(serde_json::json!({"type": 7})), ..Pipeline::video() };
+        let refused = Pipelines::default().register(broken).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidInput);
+    }
 
     #[test]
     fn another_definition_of_a_version_is_refused() {

@@ -2,7 +2,12 @@
 //!
 //! Numbers that count or order things live in [`crate::number`]; positions in [`crate::position`].
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use data_encoding::BASE32HEX_NOPAD;
 #[cfg(feature = "schema")]
@@ -288,7 +293,9 @@ impl TenantId {
     /// The tenant of a deployment that knows only one: `default`.
     #[must_use]
     pub fn fallback() -> Self {
-        Self("default".into())
+        // One text for all who have it: in most deployments that is everybody.
+        static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| "default".into());
+        Self(Arc::clone(&DEFAULT))
     }
 }
 

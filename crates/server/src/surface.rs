@@ -179,7 +179,8 @@ fn identify(parts: &RequestParts, surface: &Surface) -> Answer<Option<Identity>>
             "send `Authorization: Bearer <token>`",
         )
     })?;
-    Ok(Some(surface.doors.identify(token, Door::Api, (surface.now)()).map_err(Problem::from)?))
+    let identity = surface.doors.identify(token, Door::Api, (surface.now)()).map_err(Problem::from)?;
+    Ok(Some(Arc::unwrap_or_clone(identity)))
 }
 
 impl FromRequestParts<Surface> for Caller {

@@ -149,6 +149,9 @@ pub trait History: Send + Sync {
     /// The latest state; `None` for an unknown generation.
     async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError>;
 
+    /// The latest states of many, in the order of asking: a crowd that comes back costs one read for many of it.
+    async fn latest_of(&self, generations: &[GenerationId]) -> Result<Vec<Option<Latest>>, StoreError>;
+
     /// The heads of many, unknown ones left out: how a receiver finds what a bus lost.
     async fn heads(&self, generations: &[GenerationId]) -> Result<Vec<(GenerationId, Sequence)>, StoreError>;
 

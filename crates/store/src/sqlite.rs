@@ -121,6 +121,11 @@ impl History for Sqlite {
         self.readers.read(move |connection| read::latest(connection, &generation)).await
     }
 
+    async fn latest_of(&self, generations: &[GenerationId]) -> Result<Vec<Option<Latest>>, StoreError> {
+        let generations = generations.to_vec();
+        self.readers.read(move |connection| read::latest_of(connection, &generations)).await
+    }
+
     async fn heads(&self, generations: &[GenerationId]) -> Result<Vec<(GenerationId, Sequence)>, StoreError> {
         let generations = generations.to_vec();
         self.readers.read(move |connection| read::heads(connection, &generations)).await

@@ -2,7 +2,7 @@
 //!
 //! Keeps hashes, never tokens. What may be done with the identity is decided afresh each time by the caller.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use protocol::Timestamp;
@@ -10,8 +10,9 @@ use protocol::Timestamp;
 use crate::identity::{Identity, Scope};
 
 /// Most weight in each of two halves; a token weighs one, and one more per generation it names.
-/// 16,384: twice as many watchers as one process is meant to hold, about 4 MB a half.
-const WEIGHT_MAX: usize = 16_384;
+/// 14,336: what a table of 16,384 places holds before it grows, 670 KB. Both halves are more watchers than one process is meant
+/// to hold, and who is connected shares the identity.
+const WEIGHT_MAX: usize = 14_336;
 
 /// SHA-256 of a token.
 pub(super) type TokenHash = [u8; 32];
@@ -27,16 +28,16 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct Halves {
-    young: HashMap<TokenHash, Identity>,
+    young: HashMap<TokenHash, Arc<Identity>>,
     young_weight: usize,
-    old: HashMap<TokenHash, Identity>,
+    old: HashMap<TokenHash, Arc<Identity>>,
 }
 
 /// What the cache knows about a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// Good, and whose.
-    Good(Identity),
+    Good(Arc<Identity>),
     /// It was good and its time is over; forgotten now.
     Expired,
     /// Never seen, or long ago.
@@ -56,7 +57,7 @@ impl Cache {
         let mut halves = self.halves.lock();
         if let Some(identity) = halves.young.get(hash) {
             if is_alive(identity, now) {
-                return Known::Good(identity.clone());
+                return Known::Good(Arc::clone(identity));
             }
             let weight = weight(identity);
             halves.young.remove(hash);
@@ -65,7 +66,7 @@ impl Cache {
         }
         match halves.old.remove(hash) {
             Some(identity) if is_alive(&identity, now) => {
-                halves.keep(*hash, identity.clone(), self.weight_max);
+                halves.keep(*hash, Arc::clone(&identity), self.weight_max);
                 Known::Good(identity)
             }
             Some(_) => Known::Expired,
@@ -74,13 +75,13 @@ impl Cache {
     }
 
     /// Remembers a token that was verified.
-    pub(super) fn keep(&self, hash: TokenHash, identity: Identity) {
+    pub(super) fn keep(&self, hash: TokenHash, identity: Arc<Identity>) {
         self.halves.lock().keep(hash, identity, self.weight_max);
     }
 }
 
 impl Halves {
-    fn keep(&mut self, hash: TokenHash, identity: Identity, weight_max: usize) {
+    fn keep(&mut self, hash: TokenHash, identity: Arc<Identity>, weight_max: usize) {
         let added = weight(&identity);
         if added > weight_max {
             return;
@@ -112,9 +113,9 @@ mod tests {
     use super::*;
     use crate::identity::Role;
 
-    fn identity(user: &str, scope: Scope, expires_at: u64) -> Identity {
+    fn identity(user: &str, scope: Scope, expires_at: u64) -> Arc<Identity> {
         let (user, tenant) = (user.parse().unwrap(), "default".parse().unwrap());
-        Identity { user, tenant, role: Role::User, scope, expires_at: Some(Timestamp(expires_at)) }
+        Arc::new(Identity { user, tenant, role: Role::User, scope, expires_at: Some(Timestamp(expires_at)) })
     }
 
     fn hash(n: u8) -> TokenHash {
@@ -123,7 +124,7 @@ mod tests {
 
     fn entries(cache: &Cache) -> (usize, usize) {
         let halves = cache.halves.lock();
-        assert_eq!(halves.young_weight, halves.young.values().map(weight).sum::<usize>());
+        assert_eq!(halves.young_weight, halves.young.values().map(|identity| weight(identity)).sum::<usize>());
         (halves.young.len(), halves.old.len())
     }
 

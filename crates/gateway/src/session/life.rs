@@ -11,12 +11,12 @@ const CLOSE_ANSWER_MAX_MS: u64 = 2_000;
 /// Deadlines and the end of one connection.
 #[derive(Debug)]
 pub(super) struct Life {
-    opened_at: Timestamp,
+    /// When it was opened; once it closes, when that began.
+    since: Timestamp,
     ping_at: Timestamp,
     /// A ping was sent and not answered.
     asked: bool,
     ended: Ended,
-    closed_at: Timestamp,
 }
 
 impl Life {
@@ -25,7 +25,7 @@ impl Life {
         const HALF: u64 = limits::PING_INTERVAL_MS / 2;
         // A multiplier from Knuth's hash: neighbours in `spread` land far apart.
         let first = HALF + spread.wrapping_mul(2_654_435_761) % HALF;
-        Self { opened_at: now, ping_at: now.plus(first), asked: false, ended: Ended::Not, closed_at: now }
+        Self { since: now, ping_at: now.plus(first), asked: false, ended: Ended::Not }
     }
 
     pub(super) const fn ended(&self) -> Ended {
@@ -43,9 +43,9 @@ impl Life {
     pub(super) fn deadline(&self, authenticated: bool) -> Timestamp {
         match self.ended {
             Ended::Not if authenticated => self.ping_at,
-            Ended::Not => self.ping_at.min(self.opened_at.plus(limits::AUTHENTICATION_TIMEOUT_MS)),
-            Ended::Closing => self.closed_at.plus(CLOSE_ANSWER_MAX_MS),
-            Ended::Gone => self.closed_at,
+            Ended::Not => self.ping_at.min(self.since.plus(limits::AUTHENTICATION_TIMEOUT_MS)),
+            Ended::Closing => self.since.plus(CLOSE_ANSWER_MAX_MS),
+            Ended::Gone => self.since,
         }
     }
 }
@@ -58,7 +58,7 @@ impl Session {
         }
         self.reply(encoder::close(code, reason));
         self.life.ended = Ended::Closing;
-        self.life.closed_at = now;
+        self.life.since = now;
         self.drop_subscriptions();
     }
 
@@ -86,14 +86,14 @@ impl Session {
         match self.life.ended {
             Ended::Gone => return,
             Ended::Closing => {
-                if now.since(self.life.closed_at) >= CLOSE_ANSWER_MAX_MS {
+                if now.since(self.life.since) >= CLOSE_ANSWER_MAX_MS {
                     self.life.gone();
                 }
                 return;
             }
             Ended::Not => {}
         }
-        if !self.is_known() && now.since(self.life.opened_at) >= limits::AUTHENTICATION_TIMEOUT_MS {
+        if !self.is_known() && now.since(self.life.since) >= limits::AUTHENTICATION_TIMEOUT_MS {
             let late = "Authentication timeout. Send authenticate message within 10 seconds.";
             self.refuse(&Problem::new(ErrorCode::Unauthorized, late), None, None, now);
             return self.close(CloseCode::AUTHENTICATION_TIMEOUT, "Authentication timeout", now);

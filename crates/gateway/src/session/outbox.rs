@@ -9,6 +9,9 @@ use protocol::limits;
 /// gathering.
 pub const SLICES_MAX: usize = 128;
 
+/// Room for so many parts is kept for what is gathered next: a vectored write's worth.
+const PARTS_KEPT_MAX: usize = SLICES_MAX;
+
 /// Bytes on their way to one socket. Filled only when empty, and then with about [`limits::GATHER_BYTES_MAX`]; a frame may
 /// come on top.
 #[derive(Debug, Default)]
@@ -64,7 +67,7 @@ impl Outbox {
         used
     }
 
-    /// Forgets the first `written` bytes. When all is written its memory goes as well: an idle connection holds none.
+    /// Forgets the first `written` bytes.
     pub fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(first) = self.parts.front_mut() {
@@ -75,7 +78,7 @@ impl Outbox {
             written -= first.len();
             self.parts.pop_front();
         }
-        if self.parts.is_empty() {
+        if self.parts.is_empty() && self.parts.capacity() > PARTS_KEPT_MAX {
             self.parts = VecDeque::new();
         }
     }

@@ -170,6 +170,10 @@ impl Session {
                 if let Some(identity) = &self.identity {
                     note_visit(&self.node, identity, &generation, now);
                 }
+                if self.subscriptions.is_empty() {
+                    // Most watch one, and a vector begins with room for four.
+                    self.subscriptions.reserve_exact(1);
+                }
                 self.subscriptions.push(subscription);
                 self.node.counts.of(Transport::Live).subscriptions.enter();
             }

@@ -45,7 +45,7 @@ struct Places {
 pub(super) struct Many {
     feeds: Vec<Feed>,
     /// Whose new generations join.
-    follow: Option<(Follow, Identity)>,
+    follow: Option<(Follow, Arc<Identity>)>,
     wake: Option<Arc<Wake>>,
     is_one: bool,
     opened_at: Timestamp,
@@ -72,7 +72,7 @@ impl Many {
     /// In a stream, pictures are announced of those that `frames=` names.
     pub(super) async fn open(
         gateway: &Arc<Gateway>,
-        identity: Identity,
+        identity: Arc<Identity>,
         uri: &Uri,
         cursor: Option<&str>,
         way: Way,

@@ -1,5 +1,7 @@
 //! Where a token is carried: `Authorization: Bearer …`, or `?token=` for those that cannot set a header.
 
+use std::sync::Arc;
+
 use access::{Door, Identity};
 use axum::http::{HeaderMap, Uri, header};
 use protocol::Problem;
@@ -35,7 +37,12 @@ pub(super) fn flag(uri: &Uri, name: &str) -> bool {
 }
 
 /// Who asks; the same 401 for every token that is not good.
-pub(super) fn identify(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, door: Door) -> Result<Identity, Problem> {
+pub(super) fn identify(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    uri: &Uri,
+    door: Door,
+) -> Result<Arc<Identity>, Problem> {
     let token = of(headers, uri);
     Ok(gateway.identify(token.as_deref(), door)?)
 }

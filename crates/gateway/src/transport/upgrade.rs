@@ -43,10 +43,7 @@ pub(super) fn accept(mut request: Request) -> Result<Upgrade, Response> {
 /// Waits until the answer is written, and gives the socket with what was already read from it. `None` when the client
 /// went away meanwhile.
 pub(super) async fn take(socket: OnUpgrade) -> Option<(Stream, Bytes)> {
-    let (stream, read) = unwrap(socket.await.ok()?)?;
-    // Small messages must not wait for each other's acknowledgement.
-    stream.tcp().set_nodelay(true).ok()?;
-    Some((stream, read))
+    unwrap(socket.await.ok()?)
 }
 
 fn unwrap(upgraded: Upgraded) -> Option<(Stream, Bytes)> {

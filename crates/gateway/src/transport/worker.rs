@@ -54,7 +54,7 @@ pub(super) async fn connect(State(gateway): State<Arc<Gateway>>, request: Reques
     let socket = upgrade.socket;
     tracker.spawn(async move {
         if let Some((stream, read)) = upgrade::take(socket).await {
-            serve(&gateway, stream, read, identity).await;
+            serve(&gateway, stream, read, Arc::unwrap_or_clone(identity)).await;
         }
     });
     upgrade.response

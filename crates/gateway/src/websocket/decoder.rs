@@ -49,15 +49,9 @@ impl DecodeError {
 #[derive(Debug)]
 pub struct Decoder {
     step: Step,
-    /// Is a message under way, and of which kind?
-    kind: Option<Kind>,
-    /// Its payload so far, unmasked.
-    message: Vec<u8>,
-    /// Bytes of it known to be UTF-8: a cut character stays outside until it is whole.
-    message_valid: usize,
     message_bytes_max: usize,
-    /// The control frame under way; it may come between two fragments of the message.
-    control: Vec<u8>,
+    /// What came of a frame or a message that is not complete. A frame that comes in one piece passes it by.
+    held: Option<Box<Held>>,
 }
 
 #[derive(Debug)]
@@ -72,10 +66,24 @@ enum Step {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     opcode: Opcode,
+    /// Of the message it belongs to; none for a control frame.
+    kind: Option<Kind>,
     fin: bool,
     mask: Mask,
     /// Bytes of payload still to come.
     remaining: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// The kind of the message that further frames continue.
+    kind: Option<Kind>,
+    /// Its payload so far, unmasked.
+    message: Vec<u8>,
+    /// Bytes of it known to be UTF-8: a cut character stays outside until it is whole.
+    message_valid: usize,
+    /// The control frame under way; it may come between two fragments of the message.
+    control: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,14 +96,7 @@ impl Decoder {
     /// A decoder that takes messages of at most `message_bytes_max` bytes, all fragments together.
     #[must_use]
     pub const fn new(message_bytes_max: usize) -> Self {
-        Self {
-            step: Step::Header(Partial::new()),
-            kind: None,
-            message: Vec::new(),
-            message_valid: 0,
-            message_bytes_max,
-            control: Vec::new(),
-        }
+        Self { step: Step::Header(Partial::new()), message_bytes_max, held: None }
     }
 
     /// Takes another size from the next frame header on. Called between two messages, it holds for the second.
@@ -105,8 +106,8 @@ impl Decoder {
 
     /// Bytes of heap memory held for a message or control frame that is not complete; otherwise 0.
     #[must_use]
-    pub const fn held_bytes(&self) -> usize {
-        self.message.capacity() + self.control.capacity()
+    pub fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.message.capacity() + held.control.capacity())
     }
 
     /// Takes bytes from `input` up to the end of a message. `None`: all were taken and more must come.
@@ -133,10 +134,14 @@ impl Decoder {
                 },
                 Step::Payload(frame) => {
                     let mut frame = *frame;
+                    if let Some(payload) = self.take_whole(frame, input) {
+                        self.step = Step::Header(Partial::new());
+                        return message(frame, payload).map(Some);
+                    }
                     self.take_payload(&mut frame, input);
                     if frame.remaining > 0 {
                         self.step = Step::Payload(frame);
-                        self.check_text()?;
+                        self.check_text(frame)?;
                         return Ok(None);
                     }
                     self.step = Step::Header(Partial::new());
@@ -153,9 +158,9 @@ impl Decoder {
     }
 
     /// Checks a header against the message under way and the size that is taken.
-    fn admit(&mut self, header: Header) -> Result<Frame, DecodeError> {
+    fn admit(&self, header: Header) -> Result<Frame, DecodeError> {
         let Header { opcode, fin, mask, length } = header;
-        let opened = match (opcode, self.kind) {
+        let kind = match (opcode, self.held.as_ref().and_then(|held| held.kind)) {
             (Opcode::Text, None) => Some(Kind::Text),
             (Opcode::Binary, None) => Some(Kind::Binary),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::MessageUnderWay.into()),
@@ -164,23 +169,36 @@ impl Decoder {
             // Its length was bounded with its header; the limit is for messages.
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => None,
         };
-        let declared = if opened.is_some() { self.message.len() as u64 + length } else { 0 };
+        let came = self.held.as_ref().map_or(0, |held| held.message.len() as u64);
+        let declared = if kind.is_some() { came + length } else { 0 };
         let too_big = DecodeError::TooBig { declared, max: self.message_bytes_max };
         if declared > self.message_bytes_max as u64 {
             return Err(too_big);
         }
         let remaining = usize::try_from(length).map_err(|_| too_big)?;
-        self.kind = opened.or(self.kind);
-        Ok(Frame { opcode, fin, mask, remaining })
+        Ok(Frame { opcode, kind, fin, mask, remaining })
+    }
+
+    /// The payload of a frame that is a message by itself and here with its last byte.
+    fn take_whole(&self, mut frame: Frame, input: &mut &[u8]) -> Option<Vec<u8>> {
+        if !frame.fin || self.held.is_some() {
+            return None;
+        }
+        let (payload, rest) = input.split_at_checked(frame.remaining)?;
+        let mut payload = payload.to_vec();
+        frame.mask.apply(&mut payload);
+        *input = rest;
+        Some(payload)
     }
 
     /// Copies and unmasks what there is of the frame's payload.
     fn take_payload(&mut self, frame: &mut Frame, input: &mut &[u8]) {
         let (payload, rest) = input.split_at(input.len().min(frame.remaining));
-        let buffer = match frame.opcode {
-            Opcode::Close | Opcode::Ping | Opcode::Pong => &mut self.control,
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => &mut self.message,
-        };
+        if payload.is_empty() {
+            return;
+        }
+        let held = self.held.get_or_insert_default();
+        let buffer = if frame.kind.is_some() { &mut held.message } else { &mut held.control };
         if buffer.capacity() - buffer.len() < payload.len() {
             // Doubling, so that crumbs are not copied over and over; never on the word of the header alone. The last
             // frame ends in a buffer of its own size, which may be kept for long.
@@ -196,38 +214,45 @@ impl Decoder {
 
     /// What a frame completes whose payload is all here; `None` when more fragments follow.
     fn finish(&mut self, frame: Frame) -> Result<Option<Message>, DecodeError> {
-        Ok(Some(match frame.opcode {
-            Opcode::Ping => Message::Ping(mem::take(&mut self.control).into()),
-            Opcode::Pong => Message::Pong(mem::take(&mut self.control).into()),
-            Opcode::Close => Message::Close(parse_close(&mem::take(&mut self.control))?),
-            Opcode::Text | Opcode::Binary | Opcode::Continuation if !frame.fin => {
-                self.check_text()?;
-                return Ok(None);
+        if !frame.fin {
+            self.check_text(frame)?;
+            self.held.get_or_insert_default().kind = frame.kind;
+            return Ok(None);
+        }
+        let payload = match &mut self.held {
+            None => Vec::new(),
+            Some(held) if frame.kind.is_none() => mem::take(&mut held.control),
+            Some(held) => {
+                (held.kind, held.message_valid) = (None, 0);
+                mem::take(&mut held.message)
             }
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                self.message_valid = 0;
-                let payload = mem::take(&mut self.message);
-                match self.kind.take() {
-                    Some(Kind::Text) => Message::Text(String::from_utf8(payload).map_err(|_| DecodeError::NotUtf8)?),
-                    Some(Kind::Binary) | None => Message::Binary(payload.into()),
-                }
-            }
-        }))
+        };
+        self.held.take_if(|held| held.kind.is_none());
+        message(frame, payload).map(Some)
     }
 
     /// Fails as soon as a text that is not complete can no longer become UTF-8. Each byte is looked at once, but for
     /// those of a cut character.
-    fn check_text(&mut self) -> Result<(), DecodeError> {
-        if self.kind != Some(Kind::Text) {
-            return Ok(());
-        }
-        match str::from_utf8(&self.message[self.message_valid..]) {
-            Ok(text) => self.message_valid += text.len(),
-            Err(error) if error.error_len().is_none() => self.message_valid += error.valid_up_to(),
+    fn check_text(&mut self, frame: Frame) -> Result<(), DecodeError> {
+        let Some(held) = self.held.as_mut().filter(|_| frame.kind == Some(Kind::Text)) else { return Ok(()) };
+        match str::from_utf8(&held.message[held.message_valid..]) {
+            Ok(text) => held.message_valid += text.len(),
+            Err(error) if error.error_len().is_none() => held.message_valid += error.valid_up_to(),
             Err(_) => return Err(DecodeError::NotUtf8),
         }
         Ok(())
     }
+}
+
+/// The message that ends with this frame.
+fn message(last: Frame, payload: Vec<u8>) -> Result<Message, DecodeError> {
+    Ok(match (last.opcode, last.kind) {
+        (Opcode::Ping, _) => Message::Ping(payload.into()),
+        (Opcode::Pong, _) => Message::Pong(payload.into()),
+        (Opcode::Close, _) => Message::Close(parse_close(&payload)?),
+        (_, Some(Kind::Text)) => Message::Text(String::from_utf8(payload).map_err(|_| DecodeError::NotUtf8)?),
+        _ => Message::Binary(payload.into()),
+    })
 }
 
 fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, String)>, DecodeError> {

@@ -21,6 +21,8 @@ fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Of every connection: small messages must not wait for each other's acknowledgement. Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from_std(socket.into())?;
@@ -43,5 +45,17 @@ fn advice(address: SocketAddr, error: &io::Error) -> String {
             format!("port {} needs rights this process does not have: choose another with `--listen`", address.port())
         }
         _ => format!("cannot listen on {address}: choose another address with `--listen`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_small_messages_at_once() {
+        let (listener, address) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert!(listener.accept().await.unwrap().0.nodelay().unwrap());
     }
 }

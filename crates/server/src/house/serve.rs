@@ -73,9 +73,6 @@ impl Connections {
 
     /// Serves one connection until it ends, is taken over by a WebSocket, or the server stops.
     async fn serve(self, stream: TcpStream, peer: Peer) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "connection without nodelay");
-        }
         let Some(socket) = self.greet(stream).await else { return };
         let spoke = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&spoke);

@@ -151,7 +151,7 @@ impl Bed {
     pub(crate) async fn worker(&self, name: &str) -> Worker {
         let token = self.token(name, "default", Role::Worker);
         let identity = self.server.doors().identify(&token, Door::Worker, rushes_server::now()).unwrap();
-        let link = self.server.orchestrator().connect(identity).unwrap();
+        let link = self.server.orchestrator().connect(Arc::unwrap_or_clone(identity)).unwrap();
         let worker = Worker { link, token };
         worker.say(json!({"type": "hello", "worker": name, "instance": "1", "pools": {"gpu": 1}})).await;
         worker.say(json!({"type": "heartbeat", "tokens": 10})).await;

@@ -95,7 +95,10 @@ pub(super) async fn changes_of_one_call_stand_and_fall_alone(store: &dyn Store) 
     let conflict = |head| Err(CommitError::Conflict { head: Sequence(head) });
     assert_eq!(answers, [new(1), conflict(0), conflict(1), new(2)]);
     assert_eq!(store.commit(Vec::new()).await, []);
-    assert_eq!(store.heads(&[b, a.clone()]).await, Ok(vec![(a, Sequence(2))]));
+    assert_eq!(store.heads(&[b.clone(), a.clone()]).await, Ok(vec![(a.clone(), Sequence(2))]));
+    let latest = store.latest(&a).await.expect("the store answers");
+    assert!(latest.as_ref().is_some_and(|latest| latest.event.sequence == Sequence(2)));
+    assert_eq!(store.latest_of(&[b.clone(), a, b]).await, Ok(vec![None, latest, None]));
 }
 
 pub(super) async fn a_claim_names_one_generation(store: &dyn Store) {

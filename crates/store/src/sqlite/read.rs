@@ -42,6 +42,17 @@ pub(super) fn latest(connection: &Connection, generation: &GenerationId) -> rusq
         .optional()
 }
 
+pub(super) fn latest_of(
+    connection: &Connection,
+    generations: &[GenerationId],
+) -> rusqlite::Result<Vec<Option<Latest>>> {
+    // In one transaction, which takes the file's lock once and not for each.
+    let reading = connection.unchecked_transaction()?;
+    let found = generations.iter().map(|generation| latest(&reading, generation)).collect::<rusqlite::Result<_>>()?;
+    reading.commit()?;
+    Ok(found)
+}
+
 pub(super) fn heads(
     connection: &Connection,
     generations: &[GenerationId],
