@@ -88,7 +88,11 @@ async fn a_preflight_names_what_is_allowed() {
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
-    assert_eq!(allowed, "authorization, content-type, idempotency-key, last-event-id, prefer, range, x-correlation-id");
+    assert_eq!(
+        allowed,
+        "authorization, content-type, idempotency-key, last-event-id, prefer, range, traceparent, tracestate, \
+         x-correlation-id"
+    );
 }
 
 #[tokio::test]
