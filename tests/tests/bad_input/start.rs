@@ -109,7 +109,7 @@ async fn a_data_folder_of_another_version_is_refused_and_left_alone() -> Result<
     // Bytes 60 to 63 of an SQLite file are its user version.
     fs::File::options().write(true).open(&database)?.write_all_at(&4_711_u32.to_be_bytes(), 60)?;
     let name = folder.path().display().to_string();
-    refused_and_untouched(&folder, &[&name, "version 4711", "version 2", "choose another folder"]).await
+    refused_and_untouched(&folder, &[&name, "version 4711", "version 3", "choose another folder"]).await
 }
 
 #[tokio::test]

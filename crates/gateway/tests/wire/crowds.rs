@@ -34,7 +34,9 @@ async fn a_crowd_that_returns_to_one_generation_gets_all_of_it_from_shared_reads
         assert_eq!(seen, (1..=1_000).collect::<Vec<_>>());
     }
     let (read, shared) = (bed.gateway.counts().log_pages.get(), bed.gateway.counts().log_pages_shared.get());
-    assert!(read < 40 && shared > 40, "{read} read, {shared} shared");
+    // Four pages for each of forty. A page lives while somebody is sent from it, and sockets that take all at once hold it
+    // shortly: how much is shared depends on how much they overlap, but most of it is.
+    assert!(read + shared == 160 && shared > 80, "{read} read, {shared} shared");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
