@@ -214,7 +214,7 @@ pub enum Input {
         /// Which one.
         generation: GenerationId,
         /// What was there.
-        result: Result<Option<(Loaded, Event)>, StoreError>,
+        result: Result<Option<(Loaded, Arc<Event>)>, StoreError>,
     },
     /// The store looked for a command.
     Found {
@@ -280,7 +280,7 @@ pub enum Answer {
     /// A generation as it stands, durable.
     Generation {
         /// Its latest event.
-        event: Box<Event>,
+        event: Arc<Event>,
         /// Its state.
         state: Arc<State>,
         /// Was this answered before, under the same id or key?

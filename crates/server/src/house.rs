@@ -482,12 +482,12 @@ fn tell(stored: &StoredEvent) {
 }
 
 /// One batch for each generation, each in the order of its events.
-fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Event]>> {
+fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Arc<Event>]>> {
     let mut sorted: Vec<&StoredEvent> = events.iter().collect();
     // Stable: the events of one generation keep their order.
     sorted.sort_by(|a, b| a.event.generation_id.cmp(&b.event.generation_id));
     let same = |a: &&StoredEvent, b: &&StoredEvent| a.event.generation_id == b.event.generation_id;
-    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| stored.event.clone()).collect()).collect()
+    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| Arc::clone(&stored.event)).collect()).collect()
 }
 
 async fn start_orchestrator(

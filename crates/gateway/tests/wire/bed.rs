@@ -193,7 +193,7 @@ impl Bed {
         let generation = sample::generation(name);
         let mut change = sample::create(&generation, sample::row("default", State::Running));
         for event in &mut change.events {
-            event.event.timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = now();
         }
         if let Some(row) = &mut change.row {
             row.created_at = now();
@@ -206,12 +206,13 @@ impl Bed {
     pub(crate) async fn append(&self, generation: &GenerationId, expected: u64, count: usize, end: Option<EventType>) {
         let mut change = sample::change(generation, &format!("c{expected}"), expected, count);
         for event in &mut change.events {
-            event.event.timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = now();
         }
         if let (Some(kind), Some(last)) = (end, change.events.last_mut()) {
-            last.event.kind = kind;
-            last.event.state = State::Complete;
-            last.event.metadata.insert("video".into(), "film.mp4".into());
+            let last = Arc::make_mut(&mut last.event);
+            last.kind = kind;
+            last.state = State::Complete;
+            last.metadata.insert("video".into(), "film.mp4".into());
         }
         self.commit(change).await;
     }
