@@ -5,6 +5,7 @@
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
 //! house/tls.rs        certificates, and another pair in their place
+//! house/tickets.rs    what a client shows to resume a session
 //! house/greeting.rs   the first bytes of a connection to a TLS port
 //! house/tenants.rs    what tenants may use, for those who see to it
 //! ```
@@ -15,6 +16,7 @@ mod greeting;
 mod listener;
 mod serve;
 mod tenants;
+mod tickets;
 mod tls;
 
 use std::{
