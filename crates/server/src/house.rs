@@ -12,12 +12,12 @@
 //! Signals are the binary's: it calls [`Running::stop`].
 
 mod folder;
-mod greeting;
+pub(crate) mod greeting;
 mod listener;
 mod serve;
 mod tenants;
 mod tickets;
-mod tls;
+pub(crate) mod tls;
 
 use std::{
     io,

@@ -57,9 +57,9 @@ type Opened<T> = (T, Way, Arc<Wake>, Option<Timestamp>);
 async fn one(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap, uri: &Uri) -> Result<Opened<Feed>, Problem> {
     let identity = token::identify(gateway, headers, uri, Door::Live)?;
     let generation = GenerationId::from_str(id).map_err(|_| Problem::not_found())?;
-    let way = way(headers, uri)?;
+    let (way, after) = asked(headers, uri)?;
     // A page without a position is the first page, and a stream the whole story.
-    let after = after(headers, uri)?.unwrap_or(After::Start);
+    let after = after.unwrap_or(After::Start);
     let since = number(uri, "since")?.map_or(Timestamp(0), Timestamp);
     let wake = Arc::<Wake>::default();
     let wish = (way == Way::Stream && token::flag(uri, "frames")).then(announced);
@@ -91,6 +91,14 @@ async fn arrive(gateway: &Gateway, identity: &Identity) {
         gateway.counts().connects_delayed.add(1);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
+}
+
+/// How the answer is to be given, and from where on.
+///
+/// # Errors
+/// What of it cannot be read.
+pub(super) fn asked(headers: &HeaderMap, uri: &Uri) -> Result<(Way, Option<After>), Problem> {
+    Ok((way(headers, uri)?, after(headers, uri)?))
 }
 
 fn way(headers: &HeaderMap, uri: &Uri) -> Result<Way, Problem> {

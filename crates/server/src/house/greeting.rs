@@ -1,9 +1,9 @@
 //! The first bytes of a connection to a TLS port: a handshake, or somebody who meant another scheme and is told so.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use protocol::{ErrorCode, Problem, error::ErrorBody};
-use rustls::ServerConnection;
+use rustls::{ServerConfig, ServerConnection, crypto::ring, server::ResolvesServerCertUsingSni};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -49,4 +49,27 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = stream.take(REFUSED_BYTES_MAX);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
+}
+
+/// A body for fuzzers: what comes to a TLS port, read by a server that has no certificate for any name.
+///
+/// # Panics
+/// When it is taken for a whole handshake.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    let mut session = ServerConnection::new(Arc::new(config)).expect("it has what it needs");
+    session.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+    let mut rest = bytes;
+    while !rest.is_empty() && session.read_tls(&mut rest).is_ok_and(|read| read > 0) {
+        if session.process_new_packets().is_err() {
+            break;
+        }
+    }
+    assert!(session.is_handshaking());
+    // The alert that says why.
+    let _ = session.write_tls(&mut io::sink());
 }

@@ -208,6 +208,17 @@ fn not_pem(error: &PemError) -> String {
     format!("not PEM: {error}")
 }
 
+/// A body for fuzzers: bytes of both files, apart by a NUL.
+///
+/// # Panics
+/// When they are refused without a word.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (chain, key) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let read = pair((Path::new("cert.pem"), chain), (Path::new("key.pem"), key), &ring::default_provider());
+    assert!(read.err().is_none_or(|error| error.to_string().starts_with("tls.")));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
