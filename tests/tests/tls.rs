@@ -1,7 +1,12 @@
 //! TLS of the server's own: one port for HTTPS, HTTP/2 and WebSocket, certificates that change under way, and bytes that are
 //! no TLS.
 
-use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use access::Role;
 use anyhow::{Context, Result, ensure};
@@ -289,6 +294,45 @@ async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
         }
     });
     gone.await.context("connections are left")?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_trickle_are_dropped_and_keep_nobody_out() -> Result<()> {
+    const TRICKLING: usize = 64;
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    // A record of 512 bytes that never gets whole: a byte now and then.
+    let mut trickling = Vec::new();
+    for _ in 0..TRICKLING {
+        let mut stream = TcpStream::connect(server.address()).await?;
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
+        trickling.push(stream);
+    }
+    let began = Instant::now();
+    let gone = timeout(PATIENCE, async {
+        while !trickling.is_empty() {
+            // Everybody else is served meanwhile.
+            let live = format!("{}/livez", server.url);
+            assert_eq!(version(&certificate.cert(), &live, "--http2").await?, "2 200");
+            let mut open = Vec::new();
+            for mut stream in trickling.drain(..) {
+                let end = timeout(Duration::from_millis(1), stream.read(&mut [0; 64])).await;
+                if end.is_err() && stream.write_all(b"\0").await.is_ok() {
+                    open.push(stream);
+                }
+            }
+            trickling = open;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    });
+    gone.await.context("a trickle keeps its connection")??;
+    assert!(
+        began.elapsed() >= Duration::from_secs(8),
+        "who is slow for a moment is not dropped: {:?}",
+        began.elapsed()
+    );
+    Ok(())
 }
 
 /// Ada's socket over TLS, following `id` from its beginning.
