@@ -36,7 +36,10 @@ pub(super) async fn of_one(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    match one(&gateway, &generation, &headers, &uri).await {
+    let opened = one(&gateway, &generation, &headers, &uri).await;
+    // They share hyper's read buffer, which is not to stay for as long as an answer waits.
+    drop((headers, uri));
+    match opened {
         Ok((feed, Way::Stream, wake, until)) => sse::stream(gateway, Many::one(feed), wake, until),
         Ok((feed, Way::Page { limit, wait }, wake, _)) => poll::page(&gateway, feed, &wake, limit, wait).await,
         Err(problem) => refuse(problem),
@@ -45,7 +48,9 @@ pub(super) async fn of_one(
 
 /// `GET /v1/events`.
 pub(super) async fn of_many(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    match many(&gateway, &headers, &uri).await {
+    let opened = many(&gateway, &headers, &uri).await;
+    drop((headers, uri));
+    match opened {
         Ok((feeds, Way::Stream, wake, until)) => sse::stream(gateway, feeds, wake, until),
         Ok((feeds, Way::Page { limit, wait }, wake, _)) => poll::pages(&gateway, feeds, &wake, limit, wait).await,
         Err(problem) => refuse(problem),
