@@ -5,17 +5,19 @@
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
 //! house/tls.rs        certificates, and another pair in their place
+//! house/tickets.rs    what a client shows to resume a session
 //! house/greeting.rs   the first bytes of a connection to a TLS port
 //! house/tenants.rs    what tenants may use, for those who see to it
 //! ```
 //! Signals are the binary's: it calls [`Running::stop`].
 
 mod folder;
-mod greeting;
+pub(crate) mod greeting;
 mod listener;
 mod serve;
 mod tenants;
-mod tls;
+mod tickets;
+pub(crate) mod tls;
 
 use std::{
     io,

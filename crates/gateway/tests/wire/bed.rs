@@ -118,7 +118,7 @@ impl Bed {
     }
 
     /// One whose ids and spreads differ.
-    pub(crate) async fn with_random() -> Self {
+    pub(crate) async fn with_random(crowds: Crowds) -> Self {
         let hasher = std::hash::RandomState::new();
         let drawn = std::sync::atomic::AtomicU64::new(0);
         let random = move || {
@@ -126,7 +126,7 @@ impl Bed {
             let (first, second) = (draw(), draw());
             std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
         };
-        Self::with(OriginPolicy::Allow(Origins::Any), Crowds::default(), Arc::new(random)).await
+        Self::with(OriginPolicy::Allow(Origins::Any), crowds, Arc::new(random)).await
     }
 
     pub(crate) async fn with_crowds(crowds: Crowds) -> Self {
