@@ -11,6 +11,7 @@
 //! raw.rs       a WebSocket as bytes, for those that break the rules
 //! watch.rs     watchers that come back
 //! puppet.rs    a worker whose every message the test says
+//! taker.rs     a worker that takes what it is offered
 //! clients.rs   clients in other languages
 //! small.rs     a disk that is soon full
 //! between.rs   a proxy that cuts, buffers and sleeps
@@ -27,6 +28,7 @@ pub mod raw;
 pub mod reply;
 pub mod small;
 pub mod socket;
+pub mod taker;
 pub mod watch;
 
 pub use frame::Frame;

@@ -81,6 +81,17 @@ impl Socket {
         self.say_text(&message.to_string()).await
     }
 
+    /// Says many, in one write where they fit.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn say_all(&mut self, messages: &[Value]) -> Result<()> {
+        for message in messages {
+            self.0.feed(Message::text(message.to_string())).await?;
+        }
+        Ok(self.0.flush().await?)
+    }
+
     /// Says any text.
     ///
     /// # Errors

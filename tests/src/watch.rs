@@ -40,26 +40,37 @@ impl Watcher {
     /// # Errors
     /// When the end does not come within [`PATIENCE`].
     pub async fn watch(self, url: String, user: &str, id: &str) -> Result<Vec<Event>> {
-        let (user, id) = (user.to_owned(), id.to_owned());
         let mut seen = Vec::new();
         let mut position = "start".to_owned();
         let whole = async {
-            loop {
-                let round = match self {
-                    Self::Socket => socket(&url, &user, &id, &mut position, &mut seen).await,
-                    Self::Stream => stream(&url, &user, &id, &mut position, &mut seen).await,
-                    Self::Poll => poll(&url, &user, &id, &mut position, &mut seen).await,
-                };
-                if seen.last().is_some_and(is_terminal) {
-                    return;
+            while !seen.last().is_some_and(is_terminal) {
+                if self.round(&url, user, id, &mut position, &mut |event| seen.push(event)).await.is_err() {
+                    // The server is away or the connection broke: come back, at a pace that leaves it room to start.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                // The server is away or the connection broke: come back, at a pace that leaves it room to start.
-                drop(round);
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let ended = timeout(PATIENCE, whole).await.is_ok();
         if ended { Ok(seen) } else { bail!("{self:?}: no end within {PATIENCE:?}; saw {seen:#?}") }
+    }
+
+    /// One connection, or one page of a poll: gives `each` what comes after `position`, and moves that along.
+    ///
+    /// # Errors
+    /// When the connection ended. A stream does so after the end of its generation too.
+    pub async fn round(
+        self,
+        url: &str,
+        user: &str,
+        id: &str,
+        position: &mut String,
+        each: &mut impl FnMut(Event),
+    ) -> Result<()> {
+        match self {
+            Self::Socket => socket(url, user, id, position, each).await,
+            Self::Stream => stream(url, user, id, position, each).await,
+            Self::Poll => poll(url, user, id, position, each).await,
+        }
     }
 }
 
@@ -95,7 +106,7 @@ pub fn sequences(events: &[Event]) -> Vec<u64> {
     events.iter().filter(|event| event["ephemeral"] != true).filter_map(|event| event["sequence"].as_u64()).collect()
 }
 
-async fn socket(url: &str, user: &str, id: &str, position: &mut String, seen: &mut Vec<Event>) -> Result<()> {
+async fn socket(url: &str, user: &str, id: &str, position: &mut String, each: &mut impl FnMut(Event)) -> Result<()> {
     let address = format!("{}/v1/live", url.replacen("http", "ws", 1));
     let (mut socket, _) = connect_async(address).await?;
     let say = [
@@ -107,11 +118,11 @@ async fn socket(url: &str, user: &str, id: &str, position: &mut String, seen: &m
     }
     while let Some(message) = socket.next().await {
         let Message::Text(text) = message? else { continue };
-        let message: Value = serde_json::from_str(&text)?;
+        let mut message: Value = serde_json::from_str(&text)?;
         match message["type"].as_str() {
             Some("status_update") if message["data"]["ephemeral"] != true => {
                 message["position"].as_str().context("a position")?.clone_into(position);
-                seen.push(message["data"].clone());
+                each(message["data"].take());
             }
             Some("done") => return Ok(()),
             Some("error") => bail!("refused: {message}"),
@@ -121,7 +132,7 @@ async fn socket(url: &str, user: &str, id: &str, position: &mut String, seen: &m
     bail!("the socket closed")
 }
 
-async fn stream(url: &str, user: &str, id: &str, position: &mut String, seen: &mut Vec<Event>) -> Result<()> {
+async fn stream(url: &str, user: &str, id: &str, position: &mut String, each: &mut impl FnMut(Event)) -> Result<()> {
     let mut curl = Command::new("curl")
         .args(["-sSN", "--fail", "-H", "accept: text/event-stream"])
         .args(["-H", &format!("authorization: Bearer {}", token(user, Role::User))])
@@ -141,30 +152,24 @@ async fn stream(url: &str, user: &str, id: &str, position: &mut String, seen: &m
             let event: Value = serde_json::from_str(data)?;
             if event["ephemeral"] != true && event["sequence"].is_u64() {
                 *position = at;
-                seen.push(event);
+                each(event);
             }
         }
     }
     bail!("the stream ended")
 }
 
-async fn poll(url: &str, user: &str, id: &str, position: &mut String, seen: &mut Vec<Event>) -> Result<()> {
-    let client = crate::reply::client();
-    loop {
-        let answer = client
-            .get(format!("{url}/v1/generations/{id}/events?after={position}"))
-            .bearer_auth(token(user, Role::User))
-            .header("prefer", "wait=25")
-            .timeout(PATIENCE)
-            .send()
-            .await?
-            .error_for_status()?;
-        let page: Value = serde_json::from_str(&answer.text().await?)?;
-        page["position"].as_str().context("a position")?.clone_into(position);
-        let events = page["events"].as_array().context("events")?;
-        seen.extend(events.iter().cloned());
-        if seen.last().is_some_and(is_terminal) {
-            return Ok(());
-        }
-    }
+async fn poll(url: &str, user: &str, id: &str, position: &mut String, each: &mut impl FnMut(Event)) -> Result<()> {
+    let answer = crate::reply::client()
+        .get(format!("{url}/v1/generations/{id}/events?after={position}"))
+        .bearer_auth(token(user, Role::User))
+        .header("prefer", "wait=25")
+        .timeout(PATIENCE)
+        .send()
+        .await?
+        .error_for_status()?;
+    let mut page: Value = serde_json::from_str(&answer.text().await?)?;
+    page["position"].as_str().context("a position")?.clone_into(position);
+    page["events"].as_array_mut().context("events")?.drain(..).for_each(each);
+    Ok(())
 }

@@ -75,11 +75,15 @@ async fn root(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     }
 }
 
+/// Seconds to wait where nobody knows better: what is restarting or overloaded for a moment is back by then.
+const RETRY_AFTER_S: u64 = 1;
+
 /// An error as every HTTP client sees it.
 #[must_use]
 pub fn refuse(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let wait = matches!(problem.code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::QueueFull);
+    let after_s = problem.retry_after_s().unwrap_or(RETRY_AFTER_S);
     let mut response = (status, Json(ErrorBody { error: problem })).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -87,7 +91,7 @@ pub fn refuse(problem: Problem) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if wait {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after_s));
     }
     response
 }

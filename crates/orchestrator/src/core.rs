@@ -3,7 +3,7 @@
 //! It owns every generation in memory, every worker session and every lease. Nothing else writes one. Its parts:
 //! `desk` decides and commits, `dispatch` offers, `drain` ends that, `sessions` listens to workers, `leases` watches their clocks, `expiry` the
 //! generations' own, `gates` tells what holds work back, `interest` carries demand from screens to workers and queue
-//! positions back, `experience` knows how long things take.
+//! positions back, `experience` knows how long things take, `room` when there is a place for more.
 
 mod counts;
 mod desk;
@@ -15,6 +15,7 @@ mod gates;
 mod interest;
 mod leases;
 mod message;
+mod room;
 mod sessions;
 mod timers;
 
@@ -41,6 +42,7 @@ use drain::Drain;
 use experience::Experience;
 pub use gates::{BreakerView, GatesView, Switch};
 use leases::LeaseClock;
+pub use room::Whose;
 use sessions::Session;
 pub use sessions::WorkerView;
 use timers::Timers;
@@ -159,6 +161,13 @@ pub enum Input {
         ticket: Ticket,
         /// In the order of the answers.
         waiting: Vec<Waiting>,
+    },
+    /// When is there likely to be room for another generation?
+    Room {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// Whose.
+        whose: Whose,
     },
     /// The server goes away.
     Drain {
@@ -294,6 +303,8 @@ pub enum Answer {
     Gates(GatesView),
     /// Seconds until each ends; `None` while nobody works on its pool.
     Estimates(Vec<Option<u64>>),
+    /// Seconds until there is likely to be room.
+    Room(u64),
     /// No connected worker holds a run.
     Drained,
 }
@@ -391,6 +402,7 @@ pub struct Core {
     /// Gates the queue was told are closed.
     closed: BTreeSet<Gate>,
     experience: Experience,
+    ends: room::Ends,
     /// Reserved, and held back by what closes no gate of the queue; with when that was seen.
     passed_by: BTreeMap<GenerationId, Timestamp>,
     /// The server goes away.
@@ -431,6 +443,7 @@ impl Core {
             holds,
             closed: BTreeSet::new(),
             experience: Experience::default(),
+            ends: room::Ends::default(),
             passed_by: BTreeMap::new(),
             drain: None,
             flights: 0,
@@ -457,6 +470,10 @@ impl Core {
             }
             Input::Estimate { ticket, waiting } => {
                 let answer = Ok(Answer::Estimates(self.estimates(&waiting)));
+                self.effects.push(Effect::Answer { ticket, answer });
+            }
+            Input::Room { ticket, whose } => {
+                let answer = Ok(Answer::Room(self.room_s(&whose)));
                 self.effects.push(Effect::Answer { ticket, answer });
             }
             Input::Drain { ticket, after_ms } => self.drain(ticket, after_ms),

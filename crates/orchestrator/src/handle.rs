@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use crate::{
     bounds::Bounds,
     clock::Clock,
-    core::{Answer, Ask, Counts, Input, Ticket, Waiting, WorkerView},
+    core::{Answer, Ask, Counts, Input, Ticket, Waiting, Whose, WorkerView},
     intake,
     pipelines::Pipelines,
     shell::{Doorway, Letter, MakeInput, sequence_of},
@@ -80,6 +80,15 @@ struct AskedEstimates(Vec<Waiting>);
 impl MakeInput for AskedEstimates {
     fn make(self: Box<Self>, ticket: Ticket) -> Input {
         Input::Estimate { ticket, waiting: self.0 }
+    }
+}
+
+#[derive(Debug)]
+struct AskedRoom(Whose);
+
+impl MakeInput for AskedRoom {
+    fn make(self: Box<Self>, ticket: Ticket) -> Input {
+        Input::Room { ticket, whose: self.0 }
     }
 }
 
@@ -217,18 +226,22 @@ impl Handle {
         Ok(state.artifacts.iter().filter(|(_, one)| is_there(one)).cloned().collect())
     }
 
+    /// Is there a place for one more? Where there is none, the answer says when to ask again.
     async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {
         let bound = self.bounds.of(tenant);
-        let full = |whose: &str, max: usize| {
-            Problem::new(ErrorCode::QueueFull, format!("{max} generations of this {whose} are unfinished"))
-                .hint("wait for some to end, or cancel some")
-        };
-        let count = async |owner| self.store.unfinished(tenant, owner).await.map_err(|error| store_problem(&error));
-        if count(Some(owner)).await? >= bound.per_owner_max {
-            return Err(full("owner", bound.per_owner_max));
-        }
-        if count(None).await? >= bound.per_tenant_max {
-            return Err(full("tenant", bound.per_tenant_max));
+        for (word, owner, max) in [("owner", Some(owner), bound.per_owner_max), ("tenant", None, bound.per_tenant_max)]
+        {
+            let unfinished = self.store.unfinished(tenant, owner).await.map_err(|error| store_problem(&error))?;
+            if unfinished < max {
+                continue;
+            }
+            let whose = Whose { tenant: tenant.clone(), owner: owner.cloned() };
+            let full = Problem::new(ErrorCode::QueueFull, format!("{max} generations of this {word} are unfinished"))
+                .hint("wait for some to end, or cancel some");
+            return Err(match self.question(Box::new(AskedRoom(whose))).await? {
+                Answer::Room(seconds) => full.after(seconds),
+                _ => full,
+            });
         }
         Ok(())
     }

@@ -426,8 +426,6 @@ async fn verify(store: &dyn Store, generation: &GenerationId, artifact: &Artifac
 pub(crate) fn sequence_of(answer: &Answer) -> Sequence {
     match answer {
         Answer::Generation { event, .. } => event.sequence,
-        Answer::Holds(_) | Answer::Workers(_) | Answer::Gates(_) | Answer::Estimates(_) | Answer::Drained => {
-            Sequence(0)
-        }
+        _ => Sequence(0),
     }
 }

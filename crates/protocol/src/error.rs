@@ -98,6 +98,9 @@ impl std::fmt::Display for ErrorCode {
     }
 }
 
+/// The fact of [`Problem::details`] that says after how many seconds another try has a chance.
+const RETRY_AFTER: &str = "retryAfterSeconds";
+
 /// An error as clients see it, everywhere the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -135,6 +138,24 @@ impl Problem {
     pub fn details(mut self, details: Value) -> Self {
         self.details = details;
         self
+    }
+
+    /// The same, with the seconds after which another try has a chance. Facts that were there are kept.
+    #[must_use]
+    pub fn after(mut self, seconds: u64) -> Self {
+        if self.details.is_null() {
+            self.details = Value::Object(serde_json::Map::new());
+        }
+        if let Value::Object(facts) = &mut self.details {
+            facts.insert(RETRY_AFTER.to_owned(), seconds.into());
+        }
+        self
+    }
+
+    /// Seconds after which another try has a chance, where somebody knows.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.details.get(RETRY_AFTER)?.as_u64()
     }
 
     /// What unknown and foreign ids get, to the letter the same.

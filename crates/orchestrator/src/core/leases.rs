@@ -490,6 +490,7 @@ impl Core {
         }
         if after.is_terminal() {
             self.withdraw_all_of(generation);
+            self.note_end(after);
         }
         if after.holder.is_none() {
             self.timers.arm(Timer::Evict(generation.clone()), self.now.plus(1_000));
