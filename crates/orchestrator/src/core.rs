@@ -123,7 +123,6 @@ pub enum Ask {
 
 /// What the core is told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "an input lives for one call; the large one is a generation just read")]
 pub enum Input {
     /// A client asks.
     Ask {
