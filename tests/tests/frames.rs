@@ -257,3 +257,71 @@ async fn the_latest_picture_is_there_for_those_without_a_socket() -> Result<()> 
     }
     Ok(())
 }
+
+/// Sends pictures and waits until the server has had them.
+async fn show(worker: &mut Puppet, lease: &rushes_tests::puppet::Lease, frames: &[Frame]) -> Result<()> {
+    for frame in frames {
+        worker.socket.say_bytes(&frame.of_worker(lease.handle)).await?;
+    }
+    let last = frames.last().context("a picture")?.index;
+    let log =
+        json!({"type": "event", "event": "log", "message": "sent", "lease": lease.id, "eventId": format!("log{last}")});
+    ensure!(worker.durable(&log).await?["type"] == "ack");
+    Ok(())
+}
+
+/// The next so many pictures of a socket, by their indexes.
+async fn shown(socket: &mut Socket, count: usize) -> Result<Vec<u32>> {
+    let mut indexes = Vec::new();
+    while indexes.len() < count {
+        if let Heard::Frame(bytes) = socket.hear().await? {
+            indexes.push(Frame::read(&bytes)?.index);
+        }
+    }
+    Ok(indexes)
+}
+
+#[tokio::test]
+async fn whoever_comes_later_sees_the_newest_picture_at_once_and_none_before_it() -> Result<()> {
+    let (server, mut worker, lease) = puppet().await?;
+    let mut first = subscribe(&server, &lease.generation, json!({"maxFps": 60, "delivery": "all"})).await?;
+    let pictures: Vec<_> = (0..4).map(|index| Frame::sample(lease.fence, index)).collect();
+    show(&mut worker, &lease, &pictures).await?;
+    assert_eq!(shown(&mut first, 4).await?, [0, 1, 2, 3]);
+    for delivery in ["latest", "all"] {
+        let wish = json!({"maxFps": 60, "delivery": delivery});
+        let mut late = subscribe(&server, &lease.generation, wish.clone()).await?;
+        assert_eq!(shown(&mut late, 1).await?, [3], "{delivery}");
+    }
+    // The last of them is kept for whoever comes when nobody looked for a while.
+    drop(first);
+    let mut late = subscribe(&server, &lease.generation, json!({"maxFps": 60})).await?;
+    assert_eq!(shown(&mut late, 1).await?, [3]);
+    show(&mut worker, &lease, &[Frame::sample(lease.fence, 4)]).await?;
+    assert_eq!(shown(&mut late, 1).await?, [4], "and what comes after it");
+    Ok(())
+}
+
+/// Format 5 is H.264, flag 4 a key frame: what stands between two of them is nothing by itself.
+#[tokio::test]
+async fn video_begins_with_its_key_frame_for_whoever_comes_later() -> Result<()> {
+    let (server, mut worker, lease) = puppet().await?;
+    let video = |index: u32, key: bool| Frame {
+        format: 5,
+        flags: if key { 4 } else { 0 },
+        picture: [&[0, 0, 0, 1][..], &index.to_le_bytes()].concat(),
+        ..Frame::sample(lease.fence, index)
+    };
+    let mut first = subscribe(&server, &lease.generation, json!({"maxFps": 60})).await?;
+    show(&mut worker, &lease, &[video(0, true), video(1, false), video(2, false)]).await?;
+    assert_eq!(shown(&mut first, 3).await?, [0, 1, 2]);
+    let mut late = subscribe(&server, &lease.generation, json!({"maxFps": 60})).await?;
+    assert_eq!(shown(&mut late, 3).await?, [0, 1, 2], "from the key frame on, without a hole");
+    show(&mut worker, &lease, &[video(3, true), video(4, false)]).await?;
+    for watcher in [&mut first, &mut late] {
+        assert_eq!(shown(watcher, 2).await?, [3, 4]);
+    }
+    let mut later = subscribe(&server, &lease.generation, json!({"maxFps": 60})).await?;
+    assert_eq!(shown(&mut later, 2).await?, [3, 4], "nothing of what came before the newest key frame");
+    Ok(())
+}

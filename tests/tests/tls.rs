@@ -1,7 +1,12 @@
 //! TLS of the server's own: one port for HTTPS, HTTP/2 and WebSocket, certificates that change under way, and bytes that are
 //! no TLS.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use access::Role;
 use anyhow::{Context, Result, ensure};
@@ -17,6 +22,14 @@ use tokio::{
     net::TcpStream,
     process::Command,
     time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, HandshakeKind, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
 };
 
 fn start(certificate: &Certificate) -> Result<Server> {
@@ -169,6 +182,69 @@ async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() 
     Ok(())
 }
 
+/// A client of rustls' own that keeps its tickets, and trusts the certificates of these files.
+fn ticketed(trusted: &[&Path]) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for cert in trusted {
+        roots.add(CertificateDer::from_pem_file(cert)?)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Asks whether the server lives. Says how they shook hands, and which certificate was shown.
+async fn shake(server: &Server, client: &TlsConnector) -> Result<(HandshakeKind, Vec<u8>)> {
+    let tcp = TcpStream::connect(server.address()).await?;
+    let mut stream = client.connect(ServerName::try_from("localhost")?, tcp).await?;
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let session = stream.get_ref().1;
+    let shown = session.peer_certificates().and_then(<[_]>::first).context("a certificate")?.to_vec();
+    Ok((session.handshake_kind().context("a handshake")?, shown))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_comes_back_resumes_its_sessions_until_another_certificate_is_in_use() -> Result<()> {
+    /// More than a server would remember by itself: rustls keeps 256.
+    const CROWD: usize = 300;
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    let first = certificate.cert().with_file_name("first.pem");
+    std::fs::copy(certificate.cert(), &first)?;
+    let crowd = (0..CROWD).map(|_| ticketed(&[&first])).collect::<Result<Vec<_>>>()?;
+    for (time, wanted) in
+        [("first", HandshakeKind::Full), ("second", HandshakeKind::Resumed), ("third", HandshakeKind::Resumed)]
+    {
+        for client in &crowd {
+            assert_eq!(shake(&server, client).await?.0, wanted, "the {time} time");
+        }
+    }
+    // Who trusts both and has a ticket of the first is shown the second as soon as that is in use.
+    let old = CertificateDer::from_pem_file(&first)?.to_vec();
+    certificate.renew()?;
+    let second = certificate.cert();
+    let client = ticketed(&[&first, &second])?;
+    let taken = timeout(PATIENCE, async {
+        loop {
+            let (kind, shown) = shake(&server, &client).await?;
+            if shown != old {
+                return anyhow::Ok(kind);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(taken.await.context("the new certificate is not used")??, HandshakeKind::Full);
+    assert_eq!(shake(&server, &client).await?.0, HandshakeKind::Resumed);
+    let error = shake(&server, &crowd[0]).await.err().context("a session of the old certificate is taken up again")?;
+    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_on_the_tls_port_is_told_so() -> Result<()> {
     let certificate = Certificate::new()?;
@@ -218,6 +294,45 @@ async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
         }
     });
     gone.await.context("connections are left")?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_trickle_are_dropped_and_keep_nobody_out() -> Result<()> {
+    const TRICKLING: usize = 64;
+    let certificate = Certificate::new()?;
+    let server = start(&certificate)?;
+    // A record of 512 bytes that never gets whole: a byte now and then.
+    let mut trickling = Vec::new();
+    for _ in 0..TRICKLING {
+        let mut stream = TcpStream::connect(server.address()).await?;
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
+        trickling.push(stream);
+    }
+    let began = Instant::now();
+    let gone = timeout(PATIENCE, async {
+        while !trickling.is_empty() {
+            // Everybody else is served meanwhile.
+            let live = format!("{}/livez", server.url);
+            assert_eq!(version(&certificate.cert(), &live, "--http2").await?, "2 200");
+            let mut open = Vec::new();
+            for mut stream in trickling.drain(..) {
+                let end = timeout(Duration::from_millis(1), stream.read(&mut [0; 64])).await;
+                if end.is_err() && stream.write_all(b"\0").await.is_ok() {
+                    open.push(stream);
+                }
+            }
+            trickling = open;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    });
+    gone.await.context("a trickle keeps its connection")??;
+    assert!(
+        began.elapsed() >= Duration::from_secs(8),
+        "who is slow for a moment is not dropped: {:?}",
+        began.elapsed()
+    );
+    Ok(())
 }
 
 /// Ada's socket over TLS, following `id` from its beginning.

@@ -45,7 +45,7 @@ pub struct Interest {
 #[derive(Debug, Clone)]
 pub enum Signal {
     /// Committed events of one generation, in order.
-    Events(Arc<[Event]>),
+    Events(Arc<[Arc<Event>]>),
     /// An ephemeral status.
     Hint(Arc<Hint>),
     /// A preview picture.

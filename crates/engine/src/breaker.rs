@@ -249,7 +249,7 @@ mod tests {
             ))),
         };
         let command = Command { id: protocol::CommandId::new("c").unwrap(), action: Action::Submit(Box::new(submit)) };
-        evolve(None, &decide(None, &Context::default(), &command, NOW).unwrap()[0])
+        evolve(None, &decide(None, &Context::default(), &command, NOW).unwrap().events[0])
     }
 
     fn ada(generation: &str) -> State {

@@ -24,8 +24,16 @@ use crate::{
 };
 use draft::Draft;
 
-/// What `command` does to a generation in `state` at `now`; `None` when there is no such generation yet. The events are
-/// committed together or not at all.
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Committed together or not at all.
+    pub events: Vec<Event>,
+    /// The state they fold to: what [`crate::evolve`] makes of them, one after another.
+    pub after: State,
+}
+
+/// What `command` does to a generation in `state` at `now`; `None` when there is no such generation yet.
 ///
 /// # Errors
 /// The [`Refusal`] that says why it changes nothing.
@@ -34,7 +42,7 @@ pub fn decide(
     context: &Context<'_>,
     command: &Command,
     now: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Decision, Refusal> {
     let Some(state) = state else {
         return match &command.action {
             Action::Submit(submit) => submit::submit(submit, context, &command.id, now),
@@ -72,12 +80,7 @@ const fn right(action: &Action) -> Option<(&LeaseId, Fence)> {
     }
 }
 
-fn of_unfinished(
-    state: &State,
-    context: &Context<'_>,
-    command: &Command,
-    now: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+fn of_unfinished(state: &State, context: &Context<'_>, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
     let draft = Draft::new(state, &command.id, now);
     match &command.action {
         Action::Submit(_) => Err(Refusal::Exists),

@@ -1,8 +1,11 @@
 //! An event as the engine makes it: what a screen shows, and the fact the state is folded from.
 
+use std::sync::Arc;
+
 use protocol::{
     ArtifactName, EventId, Fence, LeaseId, Metadata, PoolName, StageName, State, Timestamp, UserId, WorkerId,
     http::Priority,
+    json_of,
     worker::{Artifact, FailureKind},
 };
 use serde::{Deserialize, Serialize};
@@ -17,8 +20,8 @@ use crate::{
 /// One event. `show` is complete for a screen, `fact` for the fold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What watchers see. Its sequence is what it will be if it is committed next.
-    pub show: protocol::Event,
+    /// What watchers see, shared by all who carry it there. Its sequence is what it will be if it is committed next.
+    pub show: Arc<protocol::Event>,
     /// What happened, for [`crate::evolve`].
     pub fact: Fact,
 }
@@ -194,10 +197,10 @@ impl Event {
     ///
     /// # Errors
     /// [`UnreadableFact`] when `fact` was written by a version that knows more, or is damaged.
-    pub fn from_stored(show: protocol::Event, fact: &[u8]) -> Result<Self, UnreadableFact> {
+    pub fn from_stored(show: Arc<protocol::Event>, fact: &[u8]) -> Result<Self, UnreadableFact> {
         match serde_json::from_slice(fact) {
             Ok(fact) => Ok(Self { show, fact }),
-            Err(source) => Err(UnreadableFact { event: show.event_id, source }),
+            Err(source) => Err(UnreadableFact { event: show.event_id.clone(), source }),
         }
     }
 
@@ -207,6 +210,6 @@ impl Event {
     /// Never: a fact has text keys and finite numbers only, which JSON can always hold.
     #[must_use]
     pub fn fact_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.fact).expect("a fact has text keys and finite numbers only")
+        json_of(&self.fact).expect("a fact has text keys and finite numbers only")
     }
 }

@@ -1,6 +1,6 @@
 //! The fold: a generation is what its events make of it. Decides nothing; whatever was committed is taken as it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::{
     CausalId, GenerationId, Metadata, Pipeline, Sequence, StageName, TenantId, Timestamp, UserId, http::Priority,
@@ -62,7 +62,7 @@ impl State {
             trace: None,
             trace_state: None,
             pipeline: Pipeline::external().into(),
-            input: Metadata::new(),
+            input: Arc::default(),
             priority: Priority::default(),
             client: None,
             retry_of: None,
@@ -87,7 +87,7 @@ impl State {
             reported: None,
             artifacts: Vec::new(),
             checkpoint: None,
-            facts: Metadata::new(),
+            facts: Arc::default(),
             attempt: protocol::Attempt(1),
             attempts: BTreeMap::new(),
         };
@@ -98,9 +98,9 @@ impl State {
         let Request { pipeline, input, priority, client, retry_of, kept, trace, trace_state, deadline } =
             request.clone();
         state.pipeline = pipeline;
-        state.input = input;
+        state.input = Arc::new(input);
         state.priority = priority;
-        state.client = client;
+        state.client = client.map(Arc::new);
         state.retry_of = retry_of;
         state.trace = trace;
         state.trace_state = trace_state;
@@ -140,8 +140,8 @@ impl State {
                 self.holder = Some(Holder {
                     lease: lease.clone(),
                     worker: worker.clone(),
-                    instance: instance.clone(),
-                    node: node.clone(),
+                    instance: instance.as_str().into(),
+                    node: node.as_str().into(),
                     bearer: bearer.clone(),
                     since: at,
                     released: Vec::new(),

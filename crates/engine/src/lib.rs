@@ -1,7 +1,7 @@
 //! The rules: a pure machine that decides what may happen to a generation.
 //!
 //! ```text
-//! decide(state, context, command, now) -> events, or a refusal
+//! decide(state, context, command, now) -> events and the state they fold to, or a refusal
 //! evolve(state, event) -> state            a generation is a fold over its events
 //! project(state) -> the queue's columns
 //! ```
@@ -25,7 +25,7 @@ mod state;
 mod words;
 
 pub use command::{Action, Command, Context, Flaw, Grant, Loss, Request, Submit};
-pub use decide::decide;
+pub use decide::{Decision, decide};
 pub use event::{Event, Fact, UnreadableFact};
 pub use evolve::evolve;
 pub use holds::{Gate, Hold, Holds, Share, Shares};

@@ -1,6 +1,10 @@
 //! Facts beside an event: what a worker may put there, what stays visible afterwards, and how much of it.
 
-use protocol::{Metadata, limits};
+use std::sync::Arc;
+
+use protocol::{Metadata, json_length, limits};
+
+use serde_json::Value;
 
 use crate::refusal::Refusal;
 
@@ -43,7 +47,14 @@ pub(crate) fn of_worker(metadata: Option<&Metadata>) -> Metadata {
 
 /// Keeps `new` visible from here on. What no longer fits is shown once, with its own event, and left out afterwards: a
 /// talkative worker loses facts, not its run.
-pub(crate) fn remember(facts: &mut Metadata, new: &Metadata) {
+pub(crate) fn remember(facts: &mut Arc<Metadata>, new: &Metadata) {
+    let is_news = |key: &str, value: &Value| {
+        !ENGINE_KEYS.contains(&key) && !MOMENT_KEYS.contains(&key) && facts.get(key) != Some(value)
+    };
+    if !new.iter().any(|(key, value)| is_news(key, value)) {
+        return;
+    }
+    let facts = Arc::make_mut(facts);
     let mut bytes = json_bytes(facts);
     for (key, value) in new {
         if ENGINE_KEYS.contains(&key.as_str()) || MOMENT_KEYS.contains(&key.as_str()) {
@@ -64,12 +75,12 @@ fn json_bytes(metadata: &Metadata) -> usize {
 }
 
 /// `"key":value,`
-fn entry_bytes(key: &str, value: &serde_json::Value) -> usize {
+fn entry_bytes(key: &str, value: &Value) -> usize {
     text_bytes(&key) + text_bytes(value) + 2
 }
 
 fn text_bytes(value: &impl serde::Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX / 4, |text| text.len())
+    json_length(value).unwrap_or(usize::MAX / 4)
 }
 
 #[cfg(test)]
@@ -78,15 +89,18 @@ mod tests {
 
     use super::*;
 
-    fn metadata(value: &serde_json::Value) -> Metadata {
+    fn metadata(value: &Value) -> Metadata {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_and_the_rest_stays() {
-        let mut facts = metadata(&json!({"scene": "sea"}));
+        let mut facts = Arc::new(metadata(&json!({"scene": "sea"})));
         remember(&mut facts, &metadata(&json!({"a": "x".repeat(9_000), "z": 1})));
-        assert_eq!(facts, metadata(&json!({"scene": "sea", "z": 1})));
+        assert_eq!(*facts, metadata(&json!({"scene": "sea", "z": 1})));
+        let before = Arc::clone(&facts);
+        remember(&mut facts, &metadata(&json!({"z": 1, "currentFrame": 2})));
+        assert!(Arc::ptr_eq(&before, &facts), "nothing new, and nothing copied");
     }
 
     #[test]
@@ -99,8 +113,8 @@ mod tests {
     fn a_worker_cannot_write_the_keys_of_the_engine() {
         let said = metadata(&json!({"errorCode": "X", "client": {}, "scene": "sea", "currentFrame": 3}));
         assert_eq!(of_worker(Some(&said)), metadata(&json!({"scene": "sea", "currentFrame": 3})));
-        let mut facts = Metadata::new();
+        let mut facts = Arc::default();
         remember(&mut facts, &said);
-        assert_eq!(facts, metadata(&json!({"scene": "sea"})));
+        assert_eq!(*facts, metadata(&json!({"scene": "sea"})));
     }
 }

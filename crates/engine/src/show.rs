@@ -86,9 +86,9 @@ impl State {
     }
 
     fn visible(&self, own: Metadata) -> Metadata {
-        let mut all: Map<String, Value> = self.facts.clone();
+        let mut all: Map<String, Value> = Map::clone(&self.facts);
         if let Some(client) = &self.client {
-            all.insert("client".to_owned(), Value::Object(client.clone()));
+            all.insert("client".to_owned(), Value::Object(Map::clone(client)));
         }
         all.extend(own);
         all

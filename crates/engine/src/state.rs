@@ -41,9 +41,9 @@ pub struct Holder {
     /// The worker.
     pub worker: WorkerId,
     /// Its process.
-    pub instance: String,
+    pub instance: Arc<str>,
     /// The node that granted it.
-    pub node: String,
+    pub node: Arc<str>,
     /// Whose token the lease is bound to.
     pub bearer: UserId,
     /// When it was granted.
@@ -105,7 +105,7 @@ pub struct StageState {
     pub warned: bool,
 }
 
-/// A generation.
+/// A generation. Each decision clones it, so what seldom changes is shared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Which one.
@@ -125,11 +125,11 @@ pub struct State {
     /// Its pipeline, whole.
     pub pipeline: Arc<Pipeline>,
     /// What to make.
-    pub input: Metadata,
+    pub input: Arc<Metadata>,
     /// How soon.
     pub priority: Priority,
     /// The client's own facts.
-    pub client: Option<Metadata>,
+    pub client: Option<Arc<Metadata>>,
     /// Which generation it retries.
     pub retry_of: Option<GenerationId>,
     /// By when it has to have ended, where the client said so.
@@ -180,7 +180,7 @@ pub struct State {
     /// Where the last attempt had come to.
     pub checkpoint: Option<Checkpoint>,
     /// Facts that stay visible in each event's metadata (from logs and outputs).
-    pub facts: Metadata,
+    pub facts: Arc<Metadata>,
     /// Try of the stage that runs, for people, from 1.
     pub attempt: Attempt,
     /// Tries by stage, for people, with stages never tried left out.

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use access::Links;
 use bytes::Bytes;
-use protocol::{ArtifactName, Epoch, Event, Hint, Metadata, Position, Sequence, Timestamp, live::Recovery};
+use protocol::{
+    ArtifactName, Epoch, Event, Hint, Metadata, Position, Sequence, Timestamp, json_length, json_of, live::Recovery,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,10 +38,10 @@ pub struct Encoded {
     sse: OnceLock<Bytes>,
 }
 
-/// The event as the bus or the log handed it over: a batch is shared, not copied.
+/// The event as the bus or the log handed it over.
 #[derive(Debug)]
 enum Source {
-    Batch(Arc<[Event]>, usize),
+    Event(Arc<Event>),
     Hint(Arc<Hint>),
 }
 
@@ -53,15 +55,10 @@ pub struct Aside {
 }
 
 impl Encoded {
-    /// All events of a batch, sharing it.
-    pub fn batch(events: &Arc<[Event]>) -> impl Iterator<Item = Arc<Self>> {
-        (0..events.len()).map(|index| Arc::new(Self::new(Source::Batch(Arc::clone(events), index))))
-    }
-
-    /// One event.
+    /// A durable event.
     #[must_use]
-    pub fn one(event: Event) -> Arc<Self> {
-        Arc::new(Self::new(Source::Batch(Arc::from([event]), 0)))
+    pub fn one(event: impl Into<Arc<Event>>) -> Arc<Self> {
+        Arc::new(Self::new(Source::Event(event.into())))
     }
 
     /// An ephemeral status.
@@ -78,7 +75,7 @@ impl Encoded {
     #[must_use]
     pub fn event(&self) -> &Event {
         match &self.source {
-            Source::Batch(events, index) => &events[*index],
+            Source::Event(event) => event,
             Source::Hint(hint) => &hint.status,
         }
     }
@@ -88,13 +85,13 @@ impl Encoded {
     pub fn weight(&self) -> usize {
         let event = self.event();
         // Names of keys and the fixed fields come to about 400 bytes; metadata is counted by its written length.
-        let metadata = if event.metadata.is_empty() { 0 } else { written_length(&event.metadata) };
+        let metadata = if event.metadata.is_empty() { 0 } else { json_length(&event.metadata).unwrap_or(0) };
         2 * (400 + event.message.len() + metadata)
     }
 
     fn position(&self, epoch: &Epoch) -> Option<Position> {
         match self.source {
-            Source::Batch(..) => Some(Position { epoch: epoch.clone(), sequence: self.event().sequence }),
+            Source::Event(_) => Some(Position { epoch: epoch.clone(), sequence: self.event().sequence }),
             Source::Hint(_) => None,
         }
     }
@@ -180,18 +177,12 @@ impl Encoder {
 
     fn write(&self, source: &Source, now: Timestamp) -> Bytes {
         let json = match source {
-            Source::Batch(events, index) => {
-                let event = &events[*index];
-                if has_links(&event.metadata) {
-                    serde_json::to_vec(&self.event(event, now))
-                } else {
-                    serde_json::to_vec(event)
-                }
-            }
+            Source::Event(event) if has_links(&event.metadata) => json_of(&self.event(event, now)),
+            Source::Event(event) => json_of(&**event),
             Source::Hint(hint) if has_links(&hint.status.metadata) => {
-                serde_json::to_vec(&Hint::new(self.event(&hint.status, now), hint.tick))
+                json_of(&Hint::new(self.event(&hint.status, now), hint.tick))
             }
-            Source::Hint(hint) => serde_json::to_vec(hint),
+            Source::Hint(hint) => json_of(&**hint),
         };
         Bytes::from(json.expect("events hold texts, numbers and JSON"))
     }
@@ -249,20 +240,4 @@ fn append_fields(text: &mut Vec<u8>, fields: &impl Serialize) {
 
 fn has_links(metadata: &Metadata) -> bool {
     LINKED.iter().any(|(name, _)| metadata.contains_key(*name))
-}
-
-fn written_length(metadata: &Metadata) -> usize {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, metadata).expect("counting takes every byte");
-    count.0
 }

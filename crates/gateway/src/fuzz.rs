@@ -15,6 +15,8 @@ use crate::{
     websocket::{decoder::Decoder, handshake},
 };
 
+pub use crate::transport::fuzz::request;
+
 const NOW: Timestamp = Timestamp(1_737_331_280_000);
 /// A whole message of text from a client; its mask is zeros.
 const TEXT: u8 = 0x81;

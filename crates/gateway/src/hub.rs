@@ -267,7 +267,7 @@ impl Hub {
         }
     }
 
-    fn hear_events(&self, events: &Arc<[Event]>) {
+    fn hear_events(&self, events: &Arc<[Arc<Event>]>) {
         let Some(first) = events.first() else { return };
         let mut is_new = first.sequence.0 <= 1;
         let tail = {

@@ -5,6 +5,7 @@
 mod cors;
 mod events;
 mod frames;
+pub(crate) mod fuzz;
 mod live;
 mod many;
 mod poll;

@@ -16,6 +16,11 @@ fn no_bytes_break_the_handshake() {
 }
 
 #[test]
+fn no_bytes_break_the_reader_of_requests_for_events() {
+    driver::run("events_request", fuzz::request);
+}
+
+#[test]
 fn no_dialogue_breaks_a_session() {
     driver::run("session", fuzz::session);
 }

@@ -123,7 +123,6 @@ pub enum Ask {
 
 /// What the core is told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "an input lives for one call; the large one is a generation just read")]
 pub enum Input {
     /// A client asks.
     Ask {
@@ -223,7 +222,7 @@ pub enum Input {
         /// Which one.
         generation: GenerationId,
         /// What was there.
-        result: Result<Option<(Loaded, Event)>, StoreError>,
+        result: Result<Option<(Loaded, Arc<Event>)>, StoreError>,
     },
     /// The store looked for a command.
     Found {
@@ -289,7 +288,7 @@ pub enum Answer {
     /// A generation as it stands, durable.
     Generation {
         /// Its latest event.
-        event: Box<Event>,
+        event: Arc<Event>,
         /// Its state.
         state: Arc<State>,
         /// Was this answered before, under the same id or key?

@@ -182,7 +182,7 @@ impl Handle {
     /// `not_found`, `unavailable`.
     pub async fn state(&self, generation: &GenerationId) -> Result<(Arc<State>, Event), Problem> {
         match self.question(Box::new(Asked(generation.clone(), Ask::Read))).await? {
-            Answer::Generation { event, state, .. } => Ok((state, *event)),
+            Answer::Generation { event, state, .. } => Ok((state, Arc::unwrap_or_clone(event))),
             _ => Err(Problem::not_found()),
         }
     }
@@ -212,7 +212,9 @@ impl Handle {
         let command = CommandId::generate(now, random()?);
         let ask = Ask::Submit { submit: Box::new(submit), command, claim: draft.claim, redrives: draft.redrives };
         match self.question(Box::new(Asked(generation, ask))).await? {
-            Answer::Generation { event, repeated, .. } => Ok(Submitted { event: *event, repeated }),
+            Answer::Generation { event, repeated, .. } => {
+                Ok(Submitted { event: Arc::unwrap_or_clone(event), repeated })
+            }
             _ => Err(Problem::not_found()),
         }
     }
@@ -341,9 +343,9 @@ impl Workers for Handle {
 /// meant for the first alone.
 fn again(state: &State) -> Request {
     Request {
-        input: state.input.clone(),
+        input: protocol::Metadata::clone(&state.input),
         priority: state.priority,
-        client: state.client.clone(),
+        client: state.client.as_deref().cloned(),
         retry_of: Some(state.generation.clone()),
         trace: state.trace.clone(),
         trace_state: state.trace_state.clone(),
@@ -353,7 +355,7 @@ fn again(state: &State) -> Request {
 
 fn event_of(answer: Answer) -> Result<Event, Problem> {
     match answer {
-        Answer::Generation { event, .. } => Ok(*event),
+        Answer::Generation { event, .. } => Ok(Arc::unwrap_or_clone(event)),
         _ => Err(Problem::not_found()),
     }
 }

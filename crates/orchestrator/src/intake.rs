@@ -48,7 +48,7 @@ pub fn check_input(pipeline: &Pipeline, input: &Metadata) -> Result<(), Problem>
 }
 
 fn check_size(input: &Metadata) -> Result<(), Problem> {
-    let bytes = serde_json::to_vec(input).map_or(0, |text| text.len());
+    let bytes = protocol::json_length(input).unwrap_or(0);
     if bytes <= limits::INPUT_BYTES_MAX {
         return Ok(());
     }
@@ -85,7 +85,7 @@ fn unfold(submission: &Submission) -> Result<Metadata, Problem> {
 }
 
 fn bounded(field: &str, value: Option<&Metadata>) -> Result<(), Problem> {
-    let bytes = value.and_then(|value| serde_json::to_vec(value).ok()).map_or(0, |text| text.len());
+    let bytes = value.and_then(protocol::json_length).unwrap_or(0);
     if bytes <= limits::METADATA_BYTES_MAX {
         return Ok(());
     }

@@ -206,12 +206,12 @@ async fn adopt(core: &mut Core, store: &dyn Store, clock: &dyn Clock) -> Result<
 async fn load(
     store: &dyn Store,
     generation: &GenerationId,
-) -> Result<Option<(store::Loaded, protocol::Event)>, StoreError> {
+) -> Result<Option<(store::Loaded, Arc<protocol::Event>)>, StoreError> {
     let Some(loaded) = store.load(generation).await? else { return Ok(None) };
     let latest = match loaded.after.last() {
-        Some(stored) => stored.event.clone(),
+        Some(stored) => Arc::clone(&stored.event),
         None => match store.latest(generation).await? {
-            Some(latest) => latest.event,
+            Some(latest) => Arc::new(latest.event),
             None => return Ok(None),
         },
     };

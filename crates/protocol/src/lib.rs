@@ -10,6 +10,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod http;
 pub mod id;
+mod json;
 pub mod limits;
 pub mod live;
 pub mod number;
@@ -26,6 +27,7 @@ pub use id::{
     ArtifactName, BackendName, BreakerName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId,
     OfferId, PipelineName, PoolName, RequestId, StageName, TenantId, UserId, WorkerId,
 };
+pub use json::{json_length, json_of};
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};
 pub use position::{After, Epoch, Position};

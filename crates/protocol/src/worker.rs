@@ -3,6 +3,8 @@
 //! Everything with an `eventId` is answered by `ack` (or `refused`), and may be repeated on any connection, to any
 //! node, until it is.
 
+mod read;
+
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ mod error;
 mod ffmpeg;
 mod film;
 mod frame;
+pub mod fuzz;
 #[cfg(feature = "h264")]
 mod h264;
 pub mod kept;

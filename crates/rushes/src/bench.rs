@@ -208,7 +208,7 @@ fn pin_here(core: usize) -> Result<()> {
 }
 
 /// What was measured, and where.
-fn title(load: &Load) -> String {
+pub(crate) fn title(load: &Load) -> String {
     let pinned = load.pin.map_or_else(|| "not pinned".to_owned(), |core| format!("pinned to core {core}"));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
@@ -224,16 +224,44 @@ fn title(load: &Load) -> String {
 }
 
 /// The rows for people.
-pub(crate) fn table(load: &Load, rows: &[Row]) -> String {
-    format!("{}\n{}", title(load), rows::table(rows))
+pub(crate) fn table(about: &str, rows: &[Row]) -> String {
+    format!("{about}\n{}", rows::table(rows))
 }
 
 /// The rows for programs.
-pub(crate) fn json(load: &Load, rows: &[Row]) -> String {
-    json!({"about": title(load), "rows": rows::json(rows)}).to_string()
+pub(crate) fn json(about: &str, rows: &[Row]) -> String {
+    json!({"about": about, "rows": rows::json(rows)}).to_string()
 }
 
 /// The rows that have percentiles, as a picture.
-pub(crate) fn svg(load: &Load, rows: &[Row]) -> Option<String> {
-    plot::latencies(&title(load), rows)
+pub(crate) fn svg(about: &str, rows: &[Row]) -> Option<String> {
+    plot::latencies(about, rows)
+}
+
+/// What [`json`] wrote: where it was measured, and the rows.
+///
+/// # Errors
+/// When it is something else.
+pub(crate) fn read(text: &str) -> Result<(String, Vec<Row>)> {
+    let written: Written = serde_json::from_str(text).context("not what `--json` writes")?;
+    Ok((written.about, written.rows))
+}
+
+#[derive(serde::Deserialize)]
+struct Written {
+    about: String,
+    rows: Vec<Row>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let rows = vec![Row::new("idle", "27.4 MB".to_owned(), json!({"bytes": 27_400_000}))];
+        let (about, read) = read(&json("a machine", &rows)).unwrap();
+        assert_eq!((about.as_str(), read), ("a machine", rows));
+        assert!(super::read("[]").is_err());
+    }
 }

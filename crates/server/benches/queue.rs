@@ -212,7 +212,7 @@ fn submission(id: &GenerationId, n: usize, now: Timestamp, pipeline: &Arc<protoc
         id: format!("c{n}").parse().expect("an id"),
         action: engine::Action::Submit(Box::new(submit)),
     };
-    let events = engine::decide(None, &engine::Context::default(), &command, now).expect("it is new");
+    let events = engine::decide(None, &engine::Context::default(), &command, now).expect("it is new").events;
     let state = engine::evolve(None, &events[0]);
     let place = engine::project(&state).queue.expect("it waits");
     let holds = engine::Holds::default();

@@ -151,7 +151,7 @@ async fn has_room(surface: &Surface, generation: &GenerationId, name: &ArtifactN
 }
 
 /// `x-rushes-sha256` in hex, or `Content-Digest` (RFC 9530). Absent takes whatever comes.
-fn expected_hash(headers: &HeaderMap) -> Answer<Option<String>> {
+pub(crate) fn expected_hash(headers: &HeaderMap) -> Answer<Option<String>> {
     let bad =
         |name: &str, hint: &str| Err(Failure::new(ErrorCode::InvalidRequest, format!("{name} cannot be read"), hint));
     if let Some(value) = headers.get(SHA256) {

@@ -23,7 +23,7 @@ mod pipeline;
 mod setting;
 mod tenant;
 mod value;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::{
     collections::BTreeMap,

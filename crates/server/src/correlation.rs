@@ -51,7 +51,7 @@ pub(crate) struct Traced {
 
 /// Takes `traceparent` if it is one. As W3C Trace Context has it, anything else is ignored, and so are two of them; and
 /// `tracestate`, of which there may be several, is not looked at without the other.
-fn traced(headers: &HeaderMap) -> Traced {
+pub(crate) fn traced(headers: &HeaderMap) -> Traced {
     let mut values = headers.get_all(&TRACEPARENT).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Traced::default() };
     let Some(parent) = value.to_str().ok().and_then(|text| text.trim().parse().ok()) else { return Traced::default() };
@@ -60,7 +60,7 @@ fn traced(headers: &HeaderMap) -> Traced {
 }
 
 /// Takes the header if it is a usable id. Anything else is replaced, not refused: it is the client's note, not a command.
-fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
+pub(crate) fn taken(value: Option<&HeaderValue>) -> Option<CausalId> {
     value?.to_str().ok()?.trim().parse().ok()
 }
 

@@ -1,12 +1,18 @@
 //! Bodies for fuzzers: each takes any bytes, and must neither panic nor take long.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    client,
+    artifacts, client,
     config::{Loaded, Mode, Sources},
+    correlation,
+    house::{greeting, tls},
     range::{self, Range},
+    webhooks::call,
 };
+
+/// As many headers as hyper takes.
+const HEADERS_MAX: usize = 100;
 
 /// `Range` of a file of 1,000 bytes, and of an empty one.
 ///
@@ -46,4 +52,49 @@ pub fn forwarded(bytes: &[u8]) {
         headers.insert(name, value.clone());
         let _ = client::address([10, 0, 0, 1].into(), &headers, &loaded.config.trusted_proxies);
     }
+}
+
+/// Headers of a request, a line each: its correlation, its trace, and the hash of its body.
+///
+/// # Panics
+/// When a hash is promised that is none, or a `tracestate` without its `traceparent`.
+pub fn headers(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(HEADERS_MAX) {
+        let Some(at) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..at]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line[at + 1..].trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    let _ = correlation::taken(headers.get(&correlation::HEADER));
+    let trace = correlation::traced(&headers);
+    assert!(trace.parent.is_some() || trace.state.is_none());
+    if let Ok(Some(hash)) = artifacts::expected_hash(&headers) {
+        assert!(hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{hash}");
+    }
+}
+
+/// What comes to a port that speaks TLS.
+///
+/// # Panics
+/// When it is taken for a whole handshake.
+pub fn tls_greeting(bytes: &[u8]) {
+    greeting::fuzz(bytes);
+}
+
+/// A certificate and its key as PEM, apart by a NUL.
+///
+/// # Panics
+/// When they are refused without a word.
+pub fn tls_pair(bytes: &[u8]) {
+    tls::fuzz(bytes);
+}
+
+/// The URL of a webhook's endpoint.
+///
+/// # Panics
+/// When one leads to this machine and may be called.
+pub fn webhook_url(bytes: &[u8]) {
+    call::fuzz(bytes);
 }

@@ -5,17 +5,19 @@
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
 //! house/tls.rs        certificates, and another pair in their place
+//! house/tickets.rs    what a client shows to resume a session
 //! house/greeting.rs   the first bytes of a connection to a TLS port
 //! house/tenants.rs    what tenants may use, for those who see to it
 //! ```
 //! Signals are the binary's: it calls [`Running::stop`].
 
 mod folder;
-mod greeting;
+pub(crate) mod greeting;
 mod listener;
 mod serve;
 mod tenants;
-mod tls;
+mod tickets;
+pub(crate) mod tls;
 
 use std::{
     io,
@@ -482,12 +484,12 @@ fn tell(stored: &StoredEvent) {
 }
 
 /// One batch for each generation, each in the order of its events.
-fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Event]>> {
+fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Arc<Event>]>> {
     let mut sorted: Vec<&StoredEvent> = events.iter().collect();
     // Stable: the events of one generation keep their order.
     sorted.sort_by(|a, b| a.event.generation_id.cmp(&b.event.generation_id));
     let same = |a: &&StoredEvent, b: &&StoredEvent| a.event.generation_id == b.event.generation_id;
-    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| stored.event.clone()).collect()).collect()
+    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| Arc::clone(&stored.event)).collect()).collect()
 }
 
 async fn start_orchestrator(

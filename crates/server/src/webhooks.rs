@@ -14,7 +14,7 @@
 //! costs rows, not a queue. Nothing of this is on the way of an event: the log is read like any watcher reads it.
 
 mod address;
-mod call;
+pub(crate) mod call;
 mod collect;
 mod counts;
 mod courier;

@@ -1,5 +1,7 @@
 //! What is written: a change of one generation, all or nothing.
 
+use std::sync::Arc;
+
 use protocol::{
     ArtifactName, CommandId, Durability, Event, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId,
     dead::DeadLetter,
@@ -11,7 +13,7 @@ use crate::queue::{Lease, QueueEntry};
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     /// What watchers see.
-    pub event: Event,
+    pub event: Arc<Event>,
     /// What only the engine reads; bytes to the store.
     pub fact: Vec<u8>,
 }

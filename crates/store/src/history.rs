@@ -1,5 +1,7 @@
 //! The read half of a store: what watchers and pages need. Reads are short; a page is one read.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use protocol::{
     ArtifactName, Epoch, Event, FileId, GenerationId, PoolName, Sequence, State, TenantId, Timestamp, UserId,
@@ -26,7 +28,7 @@ pub enum StoreError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
     /// What watchers see, `sequence` assigned.
-    pub event: Event,
+    pub event: Arc<Event>,
     /// What only the engine reads.
     pub fact: Vec<u8>,
 }

@@ -18,10 +18,15 @@ impl Address {
     /// Reads an address. `ws` and `wss` mean the same server; without a scheme it is `http`.
     ///
     /// # Errors
-    /// [`InvalidAddress`] when it has another scheme, no host, or a query.
+    /// [`InvalidAddress`] when it has another scheme, no host, a query, or a name that is not written in ASCII.
     pub fn new(text: &str) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress { text: text.to_owned() };
+        // Without tables of Unicode a name is written in its xn-- form, and the parser takes that for granted.
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let host = whole.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#', '\\']).next());
+        if !text.is_ascii() || host.is_some_and(|host| host.contains('%')) {
+            return Err(invalid());
+        }
         let mut url = Url::parse(&whole).map_err(|_| invalid())?;
         let scheme = match url.scheme() {
             "http" | "ws" => "http",
@@ -129,7 +134,8 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_refused_by_name() {
-        for bad in ["", "ftp://h", "http://", "http://h/?q=1", "http://h:99999"] {
+        let names = ["http://Grüße.example", "Gr%C3%BC%C3%9Fe.example", "https://12NaN\u{3002}0"];
+        for bad in ["", "ftp://h", "http://", "http://h/?q=1", "http://h:99999"].into_iter().chain(names) {
             assert_eq!(Address::new(bad).unwrap_err().text, bad);
         }
     }

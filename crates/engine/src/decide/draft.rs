@@ -1,9 +1,12 @@
 //! The events of one decision, each made on the state that the one before it left, with the fold that will be used to read
 //! them back. So what is shown and what is folded cannot disagree.
 
+use std::sync::Arc;
+
 use protocol::{CommandId, EventType, Timestamp, limits};
 
 use crate::{
+    decide::Decision,
     event::{Event, Fact},
     refusal::Refusal,
     show::Says,
@@ -51,44 +54,40 @@ impl<'a> Draft<'a> {
     fn record(&mut self, kind: EventType, fact: Fact, says: Says) {
         let show = self.state.show(self.command.event(self.events.len()), kind, self.now, says);
         self.state.absorb(&show);
-        self.events.push(Event { show, fact });
+        self.events.push(Event { show: Arc::new(show), fact });
     }
 
     /// The last event of a generation.
-    pub(super) fn end(self, state: protocol::State, says: Says) -> Vec<Event> {
+    pub(super) fn end(self, state: protocol::State, says: Says) -> Decision {
         self.end_because(state, None, says)
     }
 
     /// The same, with why it failed.
-    pub(super) fn end_because(mut self, state: protocol::State, failure: Option<Failed>, says: Says) -> Vec<Event> {
+    pub(super) fn end_because(mut self, state: protocol::State, failure: Option<Failed>, says: Says) -> Decision {
         let kind = match state {
             protocol::State::Complete => EventType::Complete,
             protocol::State::Cancelled => EventType::Cancelled,
             _ => EventType::Failed,
         };
         self.push(kind, Fact::Ended { state, failure }, says);
-        self.events
+        self.finish()
     }
 
     /// The last event, and one that must not follow it: a bug on purpose, see [`crate::Flaw`].
-    pub(super) fn end_and_go_on(self, state: protocol::State, says: Says) -> Vec<Event> {
-        let Self { state: before, command, now, .. } = &self;
-        let (mut flawed, command, now) = (before.clone(), *command, *now);
-        let events = self.end(state, says);
-        for event in &events {
-            flawed = crate::evolve(Some(flawed), event);
-        }
-        let mut draft = Draft { state: flawed, command, now, events };
+    pub(super) fn end_and_go_on(self, state: protocol::State, says: Says) -> Decision {
+        let Self { command, now, .. } = self;
+        let Decision { events, after } = self.end(state, says);
+        let mut draft = Draft { state: after, command, now, events };
         if let Some(stage) = draft.state.pipeline.stages.first().map(|stage| stage.name.clone()) {
             let fact = Fact::Queued { stage, not_before: now, outputs: None, pool: None };
             draft.push(EventType::Queued, fact, Says::default());
         }
-        draft.events
+        draft.finish()
     }
 
-    /// The events.
-    pub(super) fn finish(self) -> Vec<Event> {
-        self.events
+    /// The events, and the state they leave.
+    pub(super) fn finish(self) -> Decision {
+        Decision { events: self.events, after: self.state }
     }
 
     /// Refuses what a generation can do without once its history is full, but for one event each half `patience_ms`: a

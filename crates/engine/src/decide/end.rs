@@ -5,15 +5,15 @@ use protocol::{EventType, Timestamp};
 
 use crate::{
     command::{Context, Flaw},
-    decide::{draft::Draft, lease::Failure, park},
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft, lease::Failure, park},
+    event::Fact,
     show::Says,
     state::{Ending, Failed},
     words,
 };
 
 /// Ends it as failed, or begins the clean-up before that.
-pub(super) fn failed(draft: Draft<'_>, context: &Context<'_>, failure: &Failure) -> Vec<Event> {
+pub(super) fn failed(draft: Draft<'_>, context: &Context<'_>, failure: &Failure) -> Decision {
     let stage = draft.state().stage_here().map(|stage| stage.name.clone());
     let failure = Some(Failed { stage, ..failure.for_good() });
     let ending = Ending { state: protocol::State::Failed, failure, since: draft.now() };
@@ -21,12 +21,12 @@ pub(super) fn failed(draft: Draft<'_>, context: &Context<'_>, failure: &Failure)
 }
 
 /// Ends it as cancelled, or begins the clean-up before that.
-pub(super) fn cancelled(draft: Draft<'_>, context: &Context<'_>) -> Vec<Event> {
+pub(super) fn cancelled(draft: Draft<'_>, context: &Context<'_>) -> Decision {
     let ending = Ending { state: protocol::State::Cancelled, failure: None, since: draft.now() };
     end(draft, context, ending)
 }
 
-fn end(mut draft: Draft<'_>, context: &Context<'_>, ending: Ending) -> Vec<Event> {
+fn end(mut draft: Draft<'_>, context: &Context<'_>, ending: Ending) -> Decision {
     // What never began has left nothing behind.
     let begun = draft.state().fence.0 > 0 && context.flaw != Some(Flaw::SkippedCleanUp);
     if !begun || draft.state().pipeline.on_failed.is_none() {
@@ -40,12 +40,12 @@ fn end(mut draft: Draft<'_>, context: &Context<'_>, ending: Ending) -> Vec<Event
 }
 
 /// The clean-up is over, one way or the other: the end that was decided before it.
-pub(super) fn cleaned_up(draft: Draft<'_>, context: &Context<'_>, went_well: bool) -> Vec<Event> {
+pub(super) fn cleaned_up(draft: Draft<'_>, context: &Context<'_>, went_well: bool) -> Decision {
     let Some(ending) = draft.state().ending.clone() else { return draft.finish() };
     last_word(draft, context, &ending, Some(if went_well { "done" } else { "failed" }))
 }
 
-fn last_word(draft: Draft<'_>, context: &Context<'_>, ending: &Ending, clean_up: Option<&str>) -> Vec<Event> {
+fn last_word(draft: Draft<'_>, context: &Context<'_>, ending: &Ending, clean_up: Option<&str>) -> Decision {
     let mut says = says(ending, &draft);
     if let Some(word) = clean_up {
         says = says.fact("cleanUp", word);

@@ -5,8 +5,8 @@ use protocol::{EventType, Fence, worker::FailureKind};
 
 use crate::{
     command::Context,
-    decide::{draft::Draft, end, lease::Failure, owner},
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft, end, lease::Failure, owner},
+    event::Fact,
     refusal::Refusal,
     show::Says,
     state::Phase,
@@ -17,7 +17,7 @@ use crate::{
 const HINT: &str = "submit it again when there is more room, or ask the operator for a longer bound";
 
 /// The stage has stood still for half its bound: said once, until it moves again.
-pub(super) fn warn(mut draft: Draft<'_>, fence: Fence) -> Result<Vec<Event>, Refusal> {
+pub(super) fn warn(mut draft: Draft<'_>, fence: Fence) -> Result<Decision, Refusal> {
     let state = draft.state();
     if state.holder.is_none() || state.fence != fence {
         return Err(Refusal::LeaseLost { current: state.fence });
@@ -32,7 +32,7 @@ pub(super) fn warn(mut draft: Draft<'_>, fence: Fence) -> Result<Vec<Event>, Ref
 }
 
 /// A bound of the whole, of the wait or of the clean-up has passed.
-pub(super) fn expire(draft: Draft<'_>, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn expire(draft: Draft<'_>, context: &Context<'_>) -> Result<Decision, Refusal> {
     let (state, now) = (draft.state(), draft.now());
     let not_yet = Refusal::NotNow { command: "a deadline", state: state.state_now() };
     if state.expires_at().is_none_or(|at| now < at) {

@@ -3,8 +3,8 @@
 use protocol::{EventType, StageName, http::Report, limits, worker::FailureKind};
 
 use crate::{
-    decide::{draft::Draft, lease::Failure},
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft, lease::Failure},
+    event::Fact,
     metadata, progress,
     refusal::Refusal,
     show::Says,
@@ -16,7 +16,7 @@ use crate::{
 const HINT: &str = "submit it again where it was made; its producer can tell more";
 
 /// A producer said something. Repeating itself is a sign of life and is kept.
-pub(super) fn report(mut draft: Draft<'_>, report: &Report) -> Result<Vec<Event>, Refusal> {
+pub(super) fn report(mut draft: Draft<'_>, report: &Report) -> Result<Decision, Refusal> {
     let progress = report.progress.map_or_else(|| Ok(draft.state().progress), progress::check)?;
     metadata::check("metadata", report.metadata.as_ref())?;
     let said = report.message.as_deref().filter(|message| !message.is_empty());
@@ -50,7 +50,7 @@ pub(super) fn report(mut draft: Draft<'_>, report: &Report) -> Result<Vec<Event>
 }
 
 /// The producer has been silent for too long.
-pub(super) fn stalled(draft: Draft<'_>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn stalled(draft: Draft<'_>) -> Result<Decision, Refusal> {
     if draft.state().phase != Phase::External {
         return Err(Refusal::NotNow { command: "the watchdog of producers outside", state: draft.state().state_now() });
     }

@@ -6,11 +6,12 @@ use serde_json::Value;
 use crate::{
     command::{Context, Flaw, Grant, Loss},
     decide::{
+        Decision,
         draft::Draft,
         end, notes, owner, park,
         stages::{complete_at, with_attempt},
     },
-    event::{Event, Fact},
+    event::Fact,
     metadata,
     refusal::Refusal,
     retry,
@@ -23,7 +24,7 @@ use crate::{
 const ARTIFACT_KEYS: [&str; 2] = ["video", "thumbnail"];
 
 /// A worker gets the run, under a fence higher than any before.
-pub(super) fn grant(mut draft: Draft<'_>, context: &Context<'_>, grant: &Grant) -> Result<Vec<Event>, Refusal> {
+pub(super) fn grant(mut draft: Draft<'_>, context: &Context<'_>, grant: &Grant) -> Result<Decision, Refusal> {
     let state = draft.state();
     let refused = Refusal::NotNow { command: "a grant", state: state.state_now() };
     let twice = context.flaw == Some(Flaw::DoubleGrant) && state.phase == Phase::Running;
@@ -51,7 +52,7 @@ pub(super) fn grant(mut draft: Draft<'_>, context: &Context<'_>, grant: &Grant) 
 
 /// The run is done: what of it is not completed yet is, and the next run waits for its worker, or all is over. Once a
 /// cancel was asked for, completion is out of reach: the files stay and the end is `cancelled`.
-pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metadata) -> Result<Vec<Event>, Refusal> {
+pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metadata) -> Result<Decision, Refusal> {
     metadata::check("outputs", Some(outputs))?;
     if draft.state().phase == Phase::Cancelling {
         return Ok(owner::cancelled(draft, context));
@@ -138,7 +139,7 @@ impl Failure {
 
 /// The run failed: it is tried again when that is worth it and tries are left, else the generation has failed; so it
 /// goes with a clean-up, but for how the generation ends.
-pub(super) fn fail(mut draft: Draft<'_>, context: &Context<'_>, failure: &Failure) -> Vec<Event> {
+pub(super) fn fail(mut draft: Draft<'_>, context: &Context<'_>, failure: &Failure) -> Decision {
     if draft.state().phase == Phase::Cancelling {
         return owner::cancelled(draft, context);
     }
@@ -177,11 +178,11 @@ pub(super) fn fail(mut draft: Draft<'_>, context: &Context<'_>, failure: &Failur
 }
 
 /// The worker gives the run back; nothing is burned.
-pub(super) fn hand_back(draft: Draft<'_>, context: &Context<'_>) -> Vec<Event> {
+pub(super) fn hand_back(draft: Draft<'_>, context: &Context<'_>) -> Decision {
     give_back(draft, context, words::HANDED_BACK)
 }
 
-fn give_back(mut draft: Draft<'_>, context: &Context<'_>, message: &str) -> Vec<Event> {
+fn give_back(mut draft: Draft<'_>, context: &Context<'_>, message: &str) -> Decision {
     if draft.state().phase == Phase::Cancelling {
         return owner::cancelled(draft, context);
     }
@@ -192,7 +193,7 @@ fn give_back(mut draft: Draft<'_>, context: &Context<'_>, message: &str) -> Vec<
 
 /// The lease ended without the worker saying so. Whether a stage stalled or took too long is the caller's to judge, from
 /// [`crate::State::deadlines`] and from when it adopted the lease; that a cancelled worker gets its whole grace is judged here.
-pub(super) fn lose(draft: Draft<'_>, context: &Context<'_>, fence: Fence, loss: Loss) -> Result<Vec<Event>, Refusal> {
+pub(super) fn lose(draft: Draft<'_>, context: &Context<'_>, fence: Fence, loss: Loss) -> Result<Decision, Refusal> {
     let state = draft.state();
     if state.holder.is_none() || state.fence != fence {
         return Err(Refusal::LeaseLost { current: state.fence });

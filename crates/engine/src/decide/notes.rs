@@ -1,11 +1,11 @@
 //! What a worker leaves beside the stages: log lines, kept files, checkpoints, slots it no longer needs.
 
-use protocol::{ArtifactName, EventType, Metadata, PoolName, StageName, limits, worker::Artifact};
+use protocol::{ArtifactName, EventType, Metadata, PoolName, StageName, json_length, limits, worker::Artifact};
 use serde_json::{Value, json};
 
 use crate::{
-    decide::draft::Draft,
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft},
+    event::Fact,
     metadata,
     refusal::Refusal,
     show::Says,
@@ -17,7 +17,7 @@ use crate::{
 const PATIENCE_MS: u64 = 7_200;
 
 /// A line worth keeping.
-pub(super) fn log(mut draft: Draft<'_>, message: &str, facts: Option<&Metadata>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn log(mut draft: Draft<'_>, message: &str, facts: Option<&Metadata>) -> Result<Decision, Refusal> {
     metadata::check("metadata", facts)?;
     draft.check_room(draft.state().updated_at, PATIENCE_MS)?;
     let facts = facts.map(|facts| metadata::of_worker(Some(facts))).filter(|facts| !facts.is_empty());
@@ -30,7 +30,7 @@ pub(super) fn log(mut draft: Draft<'_>, message: &str, facts: Option<&Metadata>)
 }
 
 /// A file was kept. Another file under the same name replaces the earlier one; the same file again is nothing new.
-pub(super) fn artifact(mut draft: Draft<'_>, artifact: &Artifact) -> Result<Vec<Event>, Refusal> {
+pub(super) fn artifact(mut draft: Draft<'_>, artifact: &Artifact) -> Result<Decision, Refusal> {
     let stage = stage_name(&draft)?;
     let kept = &draft.state().artifacts;
     let before = kept.iter().find(|(_, other)| other.name == artifact.name);
@@ -54,7 +54,7 @@ pub(super) fn checkpoint(
     mut draft: Draft<'_>,
     artifact: Option<&ArtifactName>,
     data: Option<&Value>,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Decision, Refusal> {
     let stage = stage_name(&draft)?;
     let data = data.filter(|data| !data.is_null());
     if artifact.is_none() && data.is_none() {
@@ -63,7 +63,7 @@ pub(super) fn checkpoint(
     if let Some(name) = artifact {
         check_kept(&draft, "the checkpoint", name.as_str())?;
     }
-    let bytes = data.map_or(0, |data| serde_json::to_vec(data).map_or(usize::MAX, |text| text.len()));
+    let bytes = data.map_or(0, |data| json_length(data).unwrap_or(usize::MAX));
     if bytes > limits::CHECKPOINT_BYTES_MAX {
         let bound = limits::CHECKPOINT_BYTES_MAX;
         return Err(Refusal::Invalid(format!("a checkpoint of {bytes} bytes: {bound} at most, or name an artifact")));
@@ -75,7 +75,7 @@ pub(super) fn checkpoint(
 }
 
 /// A slot is free although the run goes on.
-pub(super) fn release(mut draft: Draft<'_>, pool: &PoolName) -> Result<Vec<Event>, Refusal> {
+pub(super) fn release(mut draft: Draft<'_>, pool: &PoolName) -> Result<Decision, Refusal> {
     if draft.state().holder.as_ref().is_some_and(|holder| holder.released.contains(pool)) {
         return Err(Refusal::NothingNew);
     }

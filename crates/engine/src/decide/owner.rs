@@ -4,8 +4,8 @@ use protocol::{EventType, Timestamp, http::Priority, limits};
 
 use crate::{
     command::Context,
-    decide::{draft::Draft, end},
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft, end},
+    event::Fact,
     refusal::Refusal,
     show::Says,
     state::Phase,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Stops it: at once when nobody holds it, else the worker has the grace to stop by itself.
-pub(super) fn cancel(mut draft: Draft<'_>, context: &Context<'_>, reason: &str) -> Result<Vec<Event>, Refusal> {
+pub(super) fn cancel(mut draft: Draft<'_>, context: &Context<'_>, reason: &str) -> Result<Decision, Refusal> {
     if draft.state().ending.is_some() {
         // Its end is decided; what still runs is the clean-up.
         return Err(Refusal::NothingNew);
@@ -40,12 +40,12 @@ fn request(draft: &mut Draft<'_>, reason: &str, grace_until: impl Fn(Timestamp) 
 }
 
 /// Ends what was asked to stop.
-pub(super) fn cancelled(draft: Draft<'_>, context: &Context<'_>) -> Vec<Event> {
+pub(super) fn cancelled(draft: Draft<'_>, context: &Context<'_>) -> Decision {
     end::cancelled(draft, context)
 }
 
 /// Moves it in the queue.
-pub(super) fn prioritize(mut draft: Draft<'_>, priority: Priority) -> Result<Vec<Event>, Refusal> {
+pub(super) fn prioritize(mut draft: Draft<'_>, priority: Priority) -> Result<Decision, Refusal> {
     if draft.state().phase != Phase::Queued {
         return Err(Refusal::NotNow { command: "a change of priority", state: draft.state().state_now() });
     }

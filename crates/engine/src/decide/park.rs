@@ -4,8 +4,8 @@ use protocol::EventType;
 
 use crate::{
     command::Context,
-    decide::draft::Draft,
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft},
+    event::Fact,
     holds::Hold,
     refusal::Refusal,
     show::Says,
@@ -42,7 +42,7 @@ fn push(draft: &mut Draft<'_>, hold: Hold) {
 }
 
 /// What waits is held back.
-pub(super) fn park(mut draft: Draft<'_>, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn park(mut draft: Draft<'_>, context: &Context<'_>) -> Result<Decision, Refusal> {
     if draft.state().phase != Phase::Queued {
         return Err(Refusal::NotNow { command: "parking", state: draft.state().state_now() });
     }
@@ -58,7 +58,7 @@ pub(super) fn park(mut draft: Draft<'_>, context: &Context<'_>) -> Result<Vec<Ev
 }
 
 /// What was held back no longer is.
-pub(super) fn unpark(mut draft: Draft<'_>, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn unpark(mut draft: Draft<'_>, context: &Context<'_>) -> Result<Decision, Refusal> {
     if draft.state().phase != Phase::Queued {
         return Err(Refusal::NotNow { command: "the end of parking", state: draft.state().state_now() });
     }

@@ -3,8 +3,8 @@
 use protocol::{EventType, Metadata, StageName, limits};
 
 use crate::{
-    decide::draft::Draft,
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft},
+    event::Fact,
     metadata, progress,
     refusal::Refusal,
     show::Says,
@@ -22,7 +22,7 @@ pub(super) struct Moved<'a> {
 }
 
 /// The stage moved on. A lower value than the last is not shown: the bar stays. A later stage of the run ends those before it.
-pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Vec<Event>, Refusal> {
+pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Decision, Refusal> {
     let reached = progress::check(moved.progress)?;
     metadata::check("metadata", moved.metadata)?;
     let target = place(draft.state(), moved.stage)?;
@@ -64,7 +64,7 @@ pub(super) fn completed(
     mut draft: Draft<'_>,
     stage: &StageName,
     outputs: Option<&Metadata>,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Decision, Refusal> {
     metadata::check("outputs", outputs)?;
     let named = place(draft.state(), stage)?;
     let current = draft.state().stage;

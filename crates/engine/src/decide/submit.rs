@@ -4,8 +4,8 @@ use protocol::{CommandId, Timestamp, limits};
 
 use crate::{
     command::{Context, Request, Submit},
-    decide::{draft::Draft, park},
-    event::{Event, Fact},
+    decide::{Decision, draft::Draft, park},
+    event::Fact,
     evolve::Identity,
     metadata,
     refusal::Refusal,
@@ -20,7 +20,7 @@ pub(super) fn submit(
     context: &Context<'_>,
     command: &CommandId,
     now: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Decision, Refusal> {
     let request = &submit.request;
     request.pipeline.check().map_err(Refusal::Invalid)?;
     metadata::check("metadata", request.client.as_ref())?;

@@ -9,7 +9,7 @@ use protocol::{
     worker::{Artifact, FailureKind},
 };
 use rushes_engine::{
-    Action, Command, Context, Event, Grant, Holds, Loss, Refusal, Request, State, Submit, decide, evolve,
+    Action, Command, Context, Decision, Event, Grant, Holds, Loss, Refusal, Request, State, Submit, decide, evolve,
 };
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ impl Bed {
     pub(crate) fn ask(&mut self, action: Action) -> Result<Vec<EventType>, Refusal> {
         self.commands += 1;
         let command = Command { id: CommandId::new(format!("c{}", self.commands)).unwrap(), action };
-        let events = decide(
+        let Decision { events, after } = decide(
             self.state.as_ref(),
             &Context { random: self.random, holds: Some(&self.holds), flaw: None },
             &command,
@@ -69,6 +69,7 @@ impl Bed {
         for event in &events {
             self.state = Some(evolve(self.state.take(), event));
         }
+        assert_eq!(self.state.as_ref(), Some(&after), "the state that was decided is the fold of what was decided");
         let kinds = events.iter().map(|event| event.show.kind).collect();
         self.history.extend(events);
         Ok(kinds)

@@ -492,7 +492,7 @@ fn the_row_is_rewritten_at_edges_and_not_for_progress_or_notes() {
 #[test]
 fn a_fact_that_cannot_be_read_is_an_error_that_names_its_event() {
     let bed = Bed::queued(two_runs());
-    let error = Event::from_stored(bed.last().clone(), br#"{"fact":"of the future"}"#).unwrap_err();
+    let error = Event::from_stored(bed.last().clone().into(), br#"{"fact":"of the future"}"#).unwrap_err();
     assert_eq!(error.to_string(), "the stored fact of event c1.0 cannot be read");
 }
 

@@ -110,11 +110,11 @@ impl Tail {
         self.watching.load(Ordering::Relaxed)
     }
 
-    pub(super) fn append(&self, events: &Arc<[Event]>) {
+    pub(super) fn append(&self, events: &Arc<[Arc<Event>]>) {
         let mut moved = false;
         {
             let mut recent = self.recent.lock();
-            for event in Encoded::batch(events) {
+            for event in events.iter().cloned().map(Encoded::one) {
                 moved |= recent.log.append(event);
             }
             if self.watching() == 0 {

@@ -24,7 +24,7 @@ fn committed(hub: &Hub, generation: &str, sequences: std::ops::RangeInclusive<u6
     let events = sequences.map(|sequence| {
         let mut event = event(sequence);
         event.generation_id = id(generation);
-        event
+        Arc::new(event)
     });
     hub.hear(&Signal::Events(events.collect()));
 }
@@ -204,7 +204,7 @@ fn a_terminal_event_is_like_any_other_for_a_tail() {
     let hub = hub();
     let mut end = event(1);
     end.kind = EventType::Complete;
-    hub.hear(&Signal::Events(Arc::from([end])));
+    hub.hear(&Signal::Events(Arc::from([Arc::new(end)])));
     let newest = hub.tail(&id("gen_a")).and_then(|tail| tail.newest()).unwrap();
     assert!(newest.event().kind.is_terminal());
 }
@@ -219,7 +219,7 @@ fn ended(hub: &Hub, generation: &str, sequence: u64) {
     let mut event = event(sequence);
     event.generation_id = id(generation);
     event.kind = EventType::Complete;
-    hub.hear(&Signal::Events(Arc::from([event])));
+    hub.hear(&Signal::Events(Arc::from([Arc::new(event)])));
 }
 
 #[test]

@@ -117,3 +117,24 @@ impl Session {
         self.reply(encoder::ping(b""));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_that_came_at_once_is_pinged_all_over_the_second_half_of_the_interval() {
+        const CROWD: u64 = 10_000;
+        let now = Timestamp(1_737_331_280_000);
+        let half = limits::PING_INTERVAL_MS / 2;
+        let mut each_second = vec![0_u64; usize::try_from(half / 1_000).unwrap()];
+        for spread in 0..CROWD {
+            let wait = Life::new(spread, now).deadline(true).since(now);
+            assert!((half..limits::PING_INTERVAL_MS).contains(&wait), "{wait}");
+            each_second[usize::try_from((wait - half) / 1_000).unwrap()] += 1;
+        }
+        let share = CROWD / each_second.len() as u64;
+        let even = each_second.iter().all(|count| (share * 9 / 10..=share * 11 / 10).contains(count));
+        assert!(even, "{each_second:?}");
+    }
+}

@@ -36,7 +36,10 @@ pub(super) async fn of_one(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    match one(&gateway, &generation, &headers, &uri).await {
+    let opened = one(&gateway, &generation, &headers, &uri).await;
+    // They share hyper's read buffer, which is not to stay for as long as an answer waits.
+    drop((headers, uri));
+    match opened {
         Ok((feed, Way::Stream, wake, until)) => sse::stream(gateway, Many::one(feed), wake, until),
         Ok((feed, Way::Page { limit, wait }, wake, _)) => poll::page(&gateway, feed, &wake, limit, wait).await,
         Err(problem) => refuse(problem),
@@ -45,7 +48,9 @@ pub(super) async fn of_one(
 
 /// `GET /v1/events`.
 pub(super) async fn of_many(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    match many(&gateway, &headers, &uri).await {
+    let opened = many(&gateway, &headers, &uri).await;
+    drop((headers, uri));
+    match opened {
         Ok((feeds, Way::Stream, wake, until)) => sse::stream(gateway, feeds, wake, until),
         Ok((feeds, Way::Page { limit, wait }, wake, _)) => poll::pages(&gateway, feeds, &wake, limit, wait).await,
         Err(problem) => refuse(problem),
@@ -57,9 +62,9 @@ type Opened<T> = (T, Way, Arc<Wake>, Option<Timestamp>);
 async fn one(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap, uri: &Uri) -> Result<Opened<Feed>, Problem> {
     let identity = token::identify(gateway, headers, uri, Door::Live)?;
     let generation = GenerationId::from_str(id).map_err(|_| Problem::not_found())?;
-    let way = way(headers, uri)?;
+    let (way, after) = asked(headers, uri)?;
     // A page without a position is the first page, and a stream the whole story.
-    let after = after(headers, uri)?.unwrap_or(After::Start);
+    let after = after.unwrap_or(After::Start);
     let since = number(uri, "since")?.map_or(Timestamp(0), Timestamp);
     let wake = Arc::<Wake>::default();
     let wish = (way == Way::Stream && token::flag(uri, "frames")).then(announced);
@@ -91,6 +96,14 @@ async fn arrive(gateway: &Gateway, identity: &Identity) {
         gateway.counts().connects_delayed.add(1);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
+}
+
+/// How the answer is to be given, and from where on.
+///
+/// # Errors
+/// What of it cannot be read.
+pub(super) fn asked(headers: &HeaderMap, uri: &Uri) -> Result<(Way, Option<After>), Problem> {
+    Ok((way(headers, uri)?, after(headers, uri)?))
 }
 
 fn way(headers: &HeaderMap, uri: &Uri) -> Result<Way, Problem> {

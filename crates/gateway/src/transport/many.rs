@@ -53,10 +53,13 @@ pub(super) struct Many {
     turn: usize,
 }
 
+/// Generations by name.
+type Named = BTreeMap<GenerationId, Option<After>>;
+
 /// What is followed.
 enum Wanted {
     /// Each with its own place to begin, where one was given.
-    Named(BTreeMap<GenerationId, Option<After>>),
+    Named(Named),
     Mine,
     Tenant(TenantId),
 }
@@ -191,7 +194,6 @@ impl Many {
 }
 
 fn wanted(uri: &Uri, identity: &Identity) -> Result<Wanted, Problem> {
-    let named: Vec<String> = token::params(uri, "generation").collect();
     if token::flag(uri, "mine") && may(identity, Verb::Watch, None) {
         return Ok(Wanted::Mine);
     }
@@ -200,6 +202,15 @@ fn wanted(uri: &Uri, identity: &Identity) -> Result<Wanted, Problem> {
         let forbidden = || Problem::new(ErrorCode::Forbidden, "this token does not see that tenant");
         return tenant.map(Wanted::Tenant).ok_or_else(forbidden);
     }
+    named(uri).map(Wanted::Named)
+}
+
+/// The generations that a query names, and where each begins. Named twice is followed once.
+///
+/// # Errors
+/// When there are none, too many, or one cannot be read.
+pub(super) fn named(uri: &Uri) -> Result<Named, Problem> {
+    let named: Vec<String> = token::params(uri, "generation").take(GENERATIONS_MAX + 1).collect();
     if named.len() > GENERATIONS_MAX {
         return Err(too_many());
     }
@@ -207,8 +218,7 @@ fn wanted(uri: &Uri, identity: &Identity) -> Result<Wanted, Problem> {
         let hint = "name them with `generation=`, or ask for `mine`";
         return Err(Problem::new(ErrorCode::InvalidRequest, "no generation was named").hint(hint));
     }
-    // Named twice is followed once.
-    named.iter().map(|text| name(text)).collect::<Result<_, _>>().map(Wanted::Named)
+    named.iter().map(|text| name(text)).collect()
 }
 
 /// `<id>`, or `<id>@<where to begin>`.

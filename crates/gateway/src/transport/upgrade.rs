@@ -47,6 +47,11 @@ pub(super) async fn take(socket: OnUpgrade) -> Option<(Stream, Bytes)> {
 }
 
 fn unwrap(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<Socket>>() {
+        Ok(parts) => return Some((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(other) => other,
+    };
+    // `axum::serve` lets hyper find out which HTTP is spoken, which wraps the stream once more.
     let upgraded = match downcast::<TokioIo<Socket>>(upgraded) {
         Ok(parts) => return Some((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(other) => other,

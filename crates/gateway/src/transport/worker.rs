@@ -124,7 +124,7 @@ async fn listen(
 /// Hands one message on, waiting while the orchestrator is busy. False when there is nobody to hand it to.
 async fn hear(message: Message, inbound: &mpsc::Sender<Inbound>, control: &mpsc::Sender<Bytes>) -> bool {
     let message = match message {
-        Message::Text(text) => match serde_json::from_str::<WorkerMessage>(&text) {
+        Message::Text(text) => match WorkerMessage::read(&text) {
             Ok(message) => Inbound::Message(Box::new(message)),
             Err(error) => Inbound::Unreadable(error.to_string()),
         },
@@ -155,7 +155,7 @@ fn encode(said: &mut Vec<Outbound>) -> (Bytes, bool) {
     for outbound in said.drain(..) {
         match outbound {
             Outbound::Message(message) => {
-                let text = serde_json::to_vec(&message).expect("messages hold texts, numbers and JSON");
+                let text = protocol::json_of(&message).expect("messages hold texts, numbers and JSON");
                 frames.extend_from_slice(Header::text(text.len()).as_bytes());
                 frames.extend_from_slice(&text);
             }

@@ -118,7 +118,7 @@ impl Bed {
     }
 
     /// One whose ids and spreads differ.
-    pub(crate) async fn with_random() -> Self {
+    pub(crate) async fn with_random(crowds: Crowds) -> Self {
         let hasher = std::hash::RandomState::new();
         let drawn = std::sync::atomic::AtomicU64::new(0);
         let random = move || {
@@ -126,7 +126,7 @@ impl Bed {
             let (first, second) = (draw(), draw());
             std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
         };
-        Self::with(OriginPolicy::Allow(Origins::Any), Crowds::default(), Arc::new(random)).await
+        Self::with(OriginPolicy::Allow(Origins::Any), crowds, Arc::new(random)).await
     }
 
     pub(crate) async fn with_crowds(crowds: Crowds) -> Self {
@@ -193,7 +193,7 @@ impl Bed {
         let generation = sample::generation(name);
         let mut change = sample::create(&generation, sample::row("default", State::Running));
         for event in &mut change.events {
-            event.event.timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = now();
         }
         if let Some(row) = &mut change.row {
             row.created_at = now();
@@ -206,12 +206,13 @@ impl Bed {
     pub(crate) async fn append(&self, generation: &GenerationId, expected: u64, count: usize, end: Option<EventType>) {
         let mut change = sample::change(generation, &format!("c{expected}"), expected, count);
         for event in &mut change.events {
-            event.event.timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = now();
         }
         if let (Some(kind), Some(last)) = (end, change.events.last_mut()) {
-            last.event.kind = kind;
-            last.event.state = State::Complete;
-            last.event.metadata.insert("video".into(), "film.mp4".into());
+            let last = Arc::make_mut(&mut last.event);
+            last.kind = kind;
+            last.state = State::Complete;
+            last.metadata.insert("video".into(), "film.mp4".into());
         }
         self.commit(change).await;
     }

@@ -1,5 +1,10 @@
 //! Many who come and go at once: made to wait, named, and spread over time; none of them loses anything.
 
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
 use access::Role;
 use futures_util::{StreamExt, future::join_all};
 use protocol::{EventType, live::Delivery};
@@ -111,10 +116,35 @@ async fn a_stream_ends_for_its_age_and_the_next_one_goes_on() {
     assert_eq!(bed.gateway.counts().streams_rotated.get(), 1);
 }
 
+/// Streams that were opened together neither end together nor come back together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_streams_ends_at_random_ages() {
+    /// Fewer than one user may open at once.
+    const STREAMS: usize = 16;
+    const AGE_MAX: Duration = Duration::from_secs(2);
+    let age_max_ms = u64::try_from(AGE_MAX.as_millis()).unwrap();
+    let bed = Bed::with_random(Crowds { stream_age_max_ms: age_max_ms, ..Crowds::default() }).await;
+    let generation = bed.create("ages").await;
+    let path = format!("/v1/generations/{generation}/events");
+    let one = async || {
+        let began = Instant::now();
+        let (_, retry, body) = stream(&bed, &path, "start").await;
+        (began.elapsed(), retry.unwrap_or_else(|| panic!("{body}")))
+    };
+    let ended = join_all((0..STREAMS).map(|_| one())).await;
+    let ages = || ended.iter().map(|(age, _)| *age);
+    let retries: HashSet<u64> = ended.iter().map(|(_, retry)| *retry).collect();
+    assert!(ages().all(|age| age >= AGE_MAX / 2), "{ended:?}");
+    // Random over a second: sixteen of them fall into one eighth of it once in 10^12 runs.
+    assert!(ages().max().unwrap() - ages().min().unwrap() > AGE_MAX / 16, "{ended:?}");
+    assert!(retries.len() > STREAMS / 4, "{retries:?}");
+    assert_eq!(bed.gateway.counts().connects_delayed.get(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_goes_away_closes_its_sockets_one_after_the_other() {
     const SOCKETS: usize = 600;
-    let bed = Bed::with_random().await;
+    let bed = Bed::with_random(Crowds::default()).await;
     let token = bed.token(USER, Role::User);
     let path = format!("/ws?token={token}");
     let mut sockets = join_all((0..SOCKETS).map(|_| bed.connect(&path))).await;

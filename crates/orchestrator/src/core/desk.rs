@@ -6,7 +6,7 @@ mod conclude;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use engine::{Action, Event as Decided, Refusal, State};
+use engine::{Action, Decision, Event as Decided, Refusal, State};
 use protocol::{
     CommandId, Durability, ErrorCode, Event, EventType, GenerationId, OfferId, Problem, Sequence, Timestamp, UserId,
     limits, live::close,
@@ -31,7 +31,7 @@ pub(super) struct Entry {
     /// As last decided; `None` when unknown or not there.
     pub(super) state: Option<Arc<State>>,
     /// The latest event as last decided.
-    latest: Option<Event>,
+    latest: Option<Arc<Event>>,
     /// Is `state` what the store holds (and `None` means there is none)?
     known: bool,
     /// Something must come back before the next work is done.
@@ -115,7 +115,7 @@ struct Flight {
 #[derive(Debug)]
 struct Seen {
     state: Arc<State>,
-    latest: Event,
+    latest: Arc<Event>,
 }
 
 #[derive(Debug)]
@@ -176,12 +176,16 @@ impl Core {
     }
 
     /// The latest event as last decided, if it is in memory.
-    pub(super) fn latest(&self, generation: &GenerationId) -> Option<&Event> {
+    pub(super) fn latest(&self, generation: &GenerationId) -> Option<&Arc<Event>> {
         self.desk.get(generation).and_then(|entry| entry.latest.as_ref())
     }
 
     /// Puts a generation into memory as the store holds it.
-    pub(super) fn place(&mut self, generation: &GenerationId, loaded: Option<(Loaded, Event)>) -> Result<(), String> {
+    pub(super) fn place(
+        &mut self,
+        generation: &GenerationId,
+        loaded: Option<(Loaded, Arc<Event>)>,
+    ) -> Result<(), String> {
         let entry = self.desk.entry(generation.clone()).or_default();
         if let Some((loaded, latest)) = loaded {
             let mut state: State = serde_json::from_slice(&loaded.row.snapshot).map_err(|error| error.to_string())?;
@@ -199,7 +203,11 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn loaded(&mut self, generation: &GenerationId, result: Result<Option<(Loaded, Event)>, StoreError>) {
+    pub(super) fn loaded(
+        &mut self,
+        generation: &GenerationId,
+        result: Result<Option<(Loaded, Arc<Event>)>, StoreError>,
+    ) {
         let Some(entry) = self.desk.get_mut(generation) else { return };
         if !matches!(entry.pause, Some(Pause::Loading)) {
             return;
@@ -329,12 +337,9 @@ impl Core {
                 }
                 entry.pause = Some(Pause::Verifying(work));
             }
-            Ok(events) if self.is_relayed(before.as_deref(), &events) => self.relay(generation, &events),
-            Ok(events) => {
-                let after =
-                    events.iter().fold(before.as_deref().cloned(), |state, event| Some(engine::evolve(state, event)));
-                let Some(after) = after.map(Arc::new) else { return };
-                self.fly(generation, work, Cargo::Events { before, after, events });
+            Ok(decision) if self.is_relayed(before.as_deref(), &decision.events) => self.relay(generation, decision),
+            Ok(Decision { events, after }) => {
+                self.fly(generation, work, Cargo::Events { before, after: Arc::new(after), events });
             }
             Err(refusal) => self.refuse(generation, work, refusal),
         }
@@ -410,7 +415,7 @@ impl Core {
         let seen = entry.state.clone().zip(entry.latest.clone()).map(|(state, latest)| Seen { state, latest });
         if let Cargo::Events { after, events, .. } = &cargo {
             entry.state = Some(Arc::clone(after));
-            entry.latest = events.last().map(|event| event.show.clone());
+            entry.latest = events.last().map(|event| Arc::clone(&event.show));
             if let Task::Decide { command, .. } = &work.task {
                 if entry.recent.len() >= RECENT_MAX {
                     entry.recent.pop_front();
@@ -530,9 +535,9 @@ impl Core {
     }
 
     /// The state with progress that has no event of its own.
-    pub(super) fn keep_relayed(&mut self, generation: &GenerationId, state: State, sequence: Sequence) {
+    pub(super) fn keep_relayed(&mut self, generation: &GenerationId, state: State) {
         if let Some(entry) = self.desk.get_mut(generation) {
-            entry.state = Some(Arc::new(State { sequence, ..state }));
+            entry.state = Some(Arc::new(state));
         }
     }
 

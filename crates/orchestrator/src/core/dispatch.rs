@@ -472,7 +472,7 @@ fn offer_message(offer: OfferId, state: &State) -> ServerMessage {
         stages: stages.map(offered).collect(),
         attempt: Attempt(state.stages.get(state.stage).map_or(0, |stage| stage.failures) + 1),
         inputs: Box::new(RunInputs {
-            input: state.input.clone(),
+            input: protocol::Metadata::clone(&state.input),
             artifacts: state.artifacts.iter().map(|(_, artifact)| artifact.clone()).collect(),
             outputs,
         }),

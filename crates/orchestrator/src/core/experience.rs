@@ -68,8 +68,7 @@ mod tests {
         };
         let action = engine::Action::Submit(Box::new(submit));
         let command = engine::Command { id: "c".parse().unwrap(), action };
-        let events = engine::decide(None, &engine::Context::default(), &command, protocol::Timestamp(1)).unwrap();
-        let state = engine::evolve(None, &events[0]);
+        let state = engine::decide(None, &engine::Context::default(), &command, protocol::Timestamp(1)).unwrap().after;
         let mut experience = Experience::default();
         assert_eq!(experience.run_ms(&state), 95_000, "the middles of the document's ranges");
         let frames = &pipeline.stages[1].name;

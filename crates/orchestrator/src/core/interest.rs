@@ -2,7 +2,7 @@
 
 use bus::{Frame, Interest, Signal};
 use bytes::{BufMut, Bytes, BytesMut};
-use engine::{Event as Decided, Phase, State};
+use engine::{Decision, Phase};
 use protocol::{
     Event, GenerationId, Hint, PoolName, Tick, Timestamp, frame,
     worker::{Demand, ServerMessage},
@@ -150,11 +150,13 @@ impl Core {
 
     /// Progress of a `relay` pipeline: shown, not stored. What follows is decided upon it, so that the bar does not fall
     /// at the next event, and standing still is told from moving.
-    pub(super) fn relay(&mut self, generation: &GenerationId, events: &[Decided]) {
-        let (Some(event), Some(state)) = (events.first(), self.state(generation).cloned()) else { return };
-        let mut show = event.show.clone();
+    pub(super) fn relay(&mut self, generation: &GenerationId, decision: Decision) {
+        let Decision { events, mut after } = decision;
+        let (Some(event), Some(state)) = (events.into_iter().next(), self.state(generation)) else { return };
+        let mut show = Arc::unwrap_or_clone(event.show);
         show.sequence = state.sequence;
-        self.keep_relayed(generation, engine::evolve(Some(State::clone(&state)), event), state.sequence);
+        after.sequence = state.sequence;
+        self.keep_relayed(generation, after);
         let tick = match self.interests.get_mut(generation) {
             Some(seen) => {
                 seen.tick = Tick(seen.tick.0.max(self.now.0) + 1);
@@ -221,7 +223,7 @@ impl Core {
         let slots = self.slots(pool);
         for (generation, rank) in ranks {
             let position = rank.before + 1;
-            let Some(latest) = self.latest(generation).cloned() else { continue };
+            let Some(latest) = self.latest(generation).map(|latest| Event::clone(latest)) else { continue };
             let Some(state) = self.state(generation).filter(|state| state.phase == Phase::Queued) else { continue };
             let eta_s = eta_s(slots, rank.before_ms, self.experience.rest_ms(state));
             let Some(seen) = self.interests.get_mut(generation) else { continue };

@@ -1,6 +1,8 @@
 //! Leases: who holds which run, and the clocks that end it. Lease (is the worker alive?) and stall (is progress moving?)
 //! are two clocks. The fence is durable, the deadline is not: it lives here, and starts anew with the node.
 
+use std::sync::Arc;
+
 use engine::{Action, Event as Decided, Fact, Flaw, Holder, Loss, Phase, State};
 use protocol::{
     EventType, Fence, GenerationId, Handle, LeaseId, Metadata, PoolName, StageName, TenantId, Timestamp, UserId,
@@ -39,7 +41,7 @@ pub(super) struct LeaseClock {
     pub(super) lease: LeaseId,
     fence: Fence,
     worker: WorkerId,
-    instance: String,
+    instance: Arc<str>,
     pub(super) bearer: UserId,
     pub(super) pool: PoolName,
     /// What its lane was charged, in worker-milliseconds.
@@ -80,7 +82,7 @@ impl LeaseClock {
             lease: holder.lease.clone(),
             fence: state.fence,
             worker: holder.worker.clone(),
-            instance: holder.instance.clone(),
+            instance: Arc::clone(&holder.instance),
             bearer: holder.bearer.clone(),
             pool: pool.clone(),
             predicted_ms,
@@ -104,7 +106,7 @@ impl LeaseClock {
 
 impl Core {
     /// Takes over the leases of an earlier run of this node, each with a full lease from now on.
-    pub fn adopt(&mut self, leased: Vec<(GenerationId, Loaded, protocol::Event)>, now: Timestamp) {
+    pub fn adopt(&mut self, leased: Vec<(GenerationId, Loaded, Arc<protocol::Event>)>, now: Timestamp) {
         self.now = self.now.max(now);
         for (generation, loaded, latest) in leased {
             if let Err(why) = self.place(&generation, Some((loaded, latest))) {
@@ -213,7 +215,7 @@ impl Core {
             .iter()
             .filter(|(_, clock)| clock.worker == claimant.hello.worker && clock.bearer == *claimant.bearer)
             .filter(|(_, clock)| clock.session != Some(claimant.session))
-            .map(|(generation, clock)| (generation.clone(), clock.instance == claimant.hello.instance))
+            .map(|(generation, clock)| (generation.clone(), *clock.instance == *claimant.hello.instance))
             .collect();
         // The same input gives the same output: no order of a map shows.
         forgotten.sort();
@@ -232,7 +234,7 @@ impl Core {
         let now = self.now;
         let Some(clock) = self.leases.get_mut(&generation) else { return lost };
         let same = clock.lease == held.lease && clock.fence == held.fence && clock.bearer == *claimant.bearer;
-        let same_process = clock.worker == claimant.hello.worker && clock.instance == claimant.hello.instance;
+        let same_process = clock.worker == claimant.hello.worker && *clock.instance == *claimant.hello.instance;
         if !same || !same_process || clock.ending {
             return lost;
         }

@@ -45,7 +45,7 @@ pub(super) fn address(message: WorkerMessage) -> Result<Addressed, Unaddressed> 
 
 fn checkpoint_bytes(message: &WorkerMessage) -> usize {
     match message {
-        WorkerMessage::Checkpoint { data: Some(data), .. } => serde_json::to_vec(data).map_or(0, |text| text.len()),
+        WorkerMessage::Checkpoint { data: Some(data), .. } => protocol::json_length(data).unwrap_or(0),
         _ => 0,
     }
 }

@@ -29,7 +29,7 @@ impl Handle {
         let letter = self.store.letter(generation).await.map_err(|error| store_problem(&error))?;
         let mut letter = letter.ok_or_else(no_letter)?;
         let (state, _) = self.state(generation).await?;
-        letter.input = Some(state.input.clone());
+        letter.input = Some(Metadata::clone(&state.input));
         letter.history = self.tries(generation).await?;
         Ok(letter)
     }
@@ -152,7 +152,7 @@ fn not_dead(state: &State) -> Problem {
 
 /// The input with some keys replaced, and without those that are `null`.
 fn changed(state: &State, change: Option<&Metadata>) -> Metadata {
-    let mut input = state.input.clone();
+    let mut input = Metadata::clone(&state.input);
     for (key, value) in change.into_iter().flatten() {
         if value.is_null() {
             input.remove(key);

@@ -57,7 +57,7 @@ struct Ear {
 impl Listener for Ear {
     fn hear(&self, signal: &Signal) {
         match signal {
-            Signal::Events(events) => self.events.lock().extend(events.iter().cloned()),
+            Signal::Events(events) => self.events.lock().extend(events.iter().map(|event| Event::clone(event))),
             Signal::Hint(hint) => self.hints.lock().push((**hint).clone()),
             _ => return,
         }
@@ -178,7 +178,7 @@ impl Bed {
 
     pub(crate) async fn events(&self, id: &GenerationId) -> Vec<Event> {
         let stored = self.store.events_after(id, Sequence(0), 1_000).await.unwrap();
-        stored.into_iter().map(|stored| stored.event).collect()
+        stored.into_iter().map(|stored| Arc::unwrap_or_clone(stored.event)).collect()
     }
 
     /// A file of `id` as if it had been uploaded.

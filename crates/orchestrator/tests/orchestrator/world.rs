@@ -93,7 +93,9 @@ impl World {
             folder: folder.path().to_owned(),
             now: Timestamp(now),
             random: [1; 6],
-            on_commit: Arc::new(move |events| hear.lock().extend(events.iter().map(|stored| stored.event.clone()))),
+            on_commit: Arc::new(move |events| {
+                hear.lock().extend(events.iter().map(|stored| Event::clone(&stored.event)))
+            }),
             readers: 1,
             weights: weights.clone(),
         })
@@ -416,7 +418,7 @@ impl World {
 
     pub(crate) async fn stored(&self, generation: &GenerationId) -> Vec<Event> {
         let stored = self.store.events_after(generation, protocol::Sequence(0), 1_000).await.unwrap();
-        stored.into_iter().map(|stored| stored.event).collect()
+        stored.into_iter().map(|stored| Arc::unwrap_or_clone(stored.event)).collect()
     }
 
     pub(crate) fn shown_of(&self, generation: &GenerationId) -> Vec<Event> {
@@ -438,8 +440,8 @@ fn hint_event(hint: &protocol::Hint) -> Event {
     hint.status.clone()
 }
 
-async fn load(store: &Sqlite, generation: &GenerationId) -> Option<(store::Loaded, Event)> {
+async fn load(store: &Sqlite, generation: &GenerationId) -> Option<(store::Loaded, Arc<Event>)> {
     let loaded = store.load(generation).await.unwrap()?;
     let latest = store.latest(generation).await.unwrap()?.event;
-    Some((loaded, latest))
+    Some((loaded, Arc::new(latest)))
 }

@@ -15,7 +15,7 @@ use super::{
     house::House,
     peer::Peer,
     rows::{latency_facts, latency_text, short},
-    wire::Wire,
+    wire::{Coming, Wire},
     workers,
 };
 
@@ -88,7 +88,7 @@ async fn pipeline(load: &Load, durability: &str, name: &'static str) -> Result<F
     let mut screen = Peer::connect(&house.door, "/v1/live", &token).await?;
     screen.say(&json!({"type": "subscribe", "mine": true})).await?;
     screen.hear_until(|message| message["type"] == "subscribed").await?;
-    let http = house.door.open(None).await?;
+    let http = house.door.open(Coming::First, None).await?;
     let mut scene = Scene { http, host: house.door.address.clone(), token, worker, screen };
     let mut first =
         First { name, whole: Histogram::default(), said: Histogram::default(), granted: Histogram::default() };

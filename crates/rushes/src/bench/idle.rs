@@ -9,7 +9,7 @@ use super::{
     Load, Row,
     crew::{Crew, SEATS_MAX},
     house::House,
-    load::orders::Seat,
+    load::orders::{Order, Seat},
     process,
     rows::{grouped, megabytes, short},
     target::{Follow, Target},
@@ -19,6 +19,8 @@ use super::{
 const AT_ONCE: usize = 64;
 /// The idle server's processor time is watched for as long as two pings take, so that each connection is pinged.
 pub(crate) const WATCHED: Duration = Duration::from_secs(60);
+/// Time for a server to notice that ten thousand are gone.
+const GONE: Duration = Duration::from_secs(2);
 
 /// What was found.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,18 @@ pub(crate) struct Idle {
     pub(crate) opening: Duration,
     /// Processor time of the server for that, in seconds.
     pub(crate) opening_cpu: f64,
+    /// Over TLS: all drop and come back, with the tickets they were given.
+    pub(crate) back: Option<Back>,
+}
+
+/// The same connections once more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Back {
+    /// How many handshakes were short.
+    pub(crate) resumed: usize,
+    pub(crate) took: Duration,
+    /// Processor time of the server, in seconds.
+    pub(crate) cpu: f64,
 }
 
 impl Idle {
@@ -69,13 +83,20 @@ pub(crate) async fn house(load: &Load, connections: usize, watched: Duration) ->
         plans.push(target.plan(Follow::Nothing, seats));
         pids.extend(target.processes);
     }
-    look(load, plans, &pids, &[], watched).await
+    look(load, plans, &pids, &[], Watch { lasts: watched, comes_back: load.tls }).await
 }
 
 /// The same of another server, which runs already.
 pub(crate) async fn peer(load: &Load, target: &Target, connections: usize, watched: Duration) -> Result<Idle> {
     let plan = target.plan(Follow::Nothing, target.seats(connections)?);
-    look(load, vec![plan], &target.processes, &target.beside, watched).await
+    look(load, vec![plan], &target.processes, &target.beside, Watch { lasts: watched, comes_back: false }).await
+}
+
+/// For how long idle ones are watched, and whether they come back after that.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    lasts: Duration,
+    comes_back: bool,
 }
 
 async fn look(
@@ -83,7 +104,7 @@ async fn look(
     plans: Vec<super::load::orders::Plan>,
     pids: &[u32],
     beside: &[u32],
-    watched: Duration,
+    watch: Watch,
 ) -> Result<Idle> {
     let connections = plans.iter().map(|plan| plan.seats.len()).sum();
     let base = process::memory(pids)?;
@@ -94,10 +115,22 @@ async fn look(
     // What connecting needed and idling does not is given back.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = process::processor_seconds(pids)?;
-    tokio::time::sleep(watched).await;
-    let cpu = (process::processor_seconds(pids)? - before) / watched.as_secs_f64();
+    tokio::time::sleep(watch.lasts).await;
+    let cpu = (process::processor_seconds(pids)? - before) / watch.lasts.as_secs_f64();
     let (with, beside) = (process::memory(pids)?, process::memory(beside)?);
-    Ok(Idle { connections, base, with, beside, cpu, opening, opening_cpu })
+    let back = if watch.comes_back { Some(come_back(&mut crew, pids).await?) } else { None };
+    Ok(Idle { connections, base, with, beside, cpu, opening, opening_cpu, back })
+}
+
+/// Everybody drops and comes back.
+async fn come_back(crew: &mut Crew, pids: &[u32]) -> Result<Back> {
+    crew.tell(&Order::Drop).await?;
+    crew.report().await?;
+    tokio::time::sleep(GONE).await;
+    let before = process::processor_seconds(pids)?;
+    let took = crew.open(AT_ONCE, 0, Duration::from_secs(120)).await?;
+    let cpu = process::processor_seconds(pids)? - before;
+    Ok(Back { resumed: crew.report().await?.counts.resumed, took, cpu })
 }
 
 /// The mode.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::{
     frame::{self, frame_at, head_end, masked},
-    wire::{Door, Wire},
+    wire::{Coming, Door, Wire},
 };
 
 /// What one read takes at most.
@@ -33,7 +33,7 @@ pub(crate) struct Reader {
 impl Peer {
     /// Connects and shakes hands.
     pub(crate) async fn connect(door: &Door, path: &str, token: &str) -> Result<Self> {
-        let mut stream = door.open(None).await?;
+        let mut stream = door.open(Coming::First, None).await?;
         let separator = if path.contains('?') { '&' } else { '?' };
         let request = frame::upgrade(&door.address, &format!("{path}{separator}token={token}"));
         stream.write_all(&request).await?;

@@ -55,17 +55,20 @@ impl Axis {
 
     /// Lines with their milliseconds above, from `top` to `bottom`, and what they are below.
     fn draw(&self, svg: &mut String, top: f64, bottom: f64) {
+        // Between the powers of ten 2 and 5 as well, while there is room for their figures.
+        let steps: &[f64] = if self.to - self.from <= 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let mut power = self.from;
         while power <= self.to {
-            let ms = 10_f64.powf(power);
-            let label = if ms >= 1.0 { format!("{ms:.0}") } else { format!("{ms}") };
-            let _ = write!(
-                svg,
-                "<line class=\"line\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>\
-                 <text class=\"soft\" x=\"{0:.1}\" y=\"{1:.1}\" text-anchor=\"middle\">{label}</text>",
-                self.x(ms),
-                top - 8.0,
-            );
+            for ms in steps.iter().map(|step| step * 10_f64.powf(power)).filter(|ms| ms.log10() <= self.to + 1e-9) {
+                let _ = write!(
+                    svg,
+                    "<line class=\"line\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>\
+                     <text class=\"soft\" x=\"{0:.1}\" y=\"{1:.1}\" text-anchor=\"middle\">{2}</text>",
+                    self.x(ms),
+                    top - 8.0,
+                    if ms >= 1.0 { format!("{ms:.0}") } else { format!("{}", (ms * 1e4).round() / 1e4) },
+                );
+            }
             power += 1.0;
         }
         let _ = write!(

@@ -1,11 +1,12 @@
 //! What a measurement says: a row with a name, a value for people and facts for programs. Tables and JSON are made of them.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::histogram::Histogram;
 
 /// One line of the table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) value: String,

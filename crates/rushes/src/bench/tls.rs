@@ -1,12 +1,12 @@
 //! What TLS costs: a connection's memory, a handshake, and an event. The server and the load are the same as elsewhere; a
-//! certificate is made for the run (ECDSA P-256, as most of today's are), and no handshake is a resumed one.
+//! certificate is made for the run (ECDSA P-256, as most of today's are). Handshakes are whole; then all come back with tickets.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
     Load, Row,
-    idle::{self, Idle},
+    idle::{self, Back, Idle},
     rows::{grouped, latency_facts, latency_text, megabytes, short},
     stand::{Shape, Stand, Subject},
 };
@@ -18,8 +18,17 @@ const CONNECTIONS_MAX: usize = 2_000;
 
 /// Idle connections over TLS, for people.
 pub(crate) fn text(idle: &Idle) -> String {
+    let back = idle.back.map_or_else(String::new, |back| {
+        format!(
+            ", back {} a second ({:.0} µs each, {} of {} resumed)",
+            grouped(per_second(idle, &back) as u64),
+            micros(idle, &back),
+            grouped(back.resumed as u64),
+            grouped(idle.connections as u64)
+        )
+    });
     format!(
-        "{:.2} KB a connection, {:.1} MB in all ({:.1} MB before), {} handshakes/s ({:.0} µs of server CPU each), CPU idle {:.2} %",
+        "{:.2} KB a connection, {:.1} MB in all ({:.1} MB before), {} handshakes/s ({:.0} µs of server CPU each){back}, CPU idle {:.2} %",
         idle.each() / 1e3,
         megabytes(idle.with),
         megabytes(idle.base),
@@ -33,7 +42,17 @@ pub(crate) fn text(idle: &Idle) -> String {
 pub(crate) fn facts(idle: &Idle) -> Value {
     json!({"connections": idle.connections, "bytes_each": idle.each(), "bytes": idle.with, "bytes_before": idle.base,
         "handshakes_per_second": idle.opened_per_second(), "handshake_microseconds": idle.opening_micros(),
-        "cores": idle.cpu})
+        "resumed": idle.back.map(|back| back.resumed), "back_per_second": idle.back.map(|back| per_second(idle, &back)),
+        "back_microseconds": idle.back.map(|back| micros(idle, &back)), "cores": idle.cpu})
+}
+
+fn per_second(idle: &Idle, back: &Back) -> f64 {
+    idle.connections as f64 / back.took.as_secs_f64().max(f64::EPSILON)
+}
+
+/// Of the server's processor time for one that comes back.
+fn micros(idle: &Idle, back: &Back) -> f64 {
+    back.cpu * 1e6 / idle.connections.max(1) as f64
 }
 
 /// The mode.

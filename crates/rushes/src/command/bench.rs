@@ -23,6 +23,9 @@ pub(crate) struct Bench {
     /// Write everything as JSON into this file, `-` for standard output instead of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure nothing: take the rows of earlier --json files, to see runs made in pieces as one
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
     /// Draw the latencies into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -35,23 +38,45 @@ impl Bench {
             let ended = narrow_runtime()?.block_on(bench::measure(self.mode, &self.load));
             return ended.map(drop).map_err(|error| Fault::failed(format!("{error:#}")));
         }
-        let rows = narrow_runtime()?.block_on(self.measured())?;
-        let json = bench::json(&self.load, &rows);
+        let (about, rows) = if self.from.is_empty() {
+            (bench::title(&self.load), narrow_runtime()?.block_on(self.measured())?)
+        } else {
+            self.earlier()?
+        };
+        let json = bench::json(&about, &rows);
         match &self.json {
             Some(path) if path == Path::new("-") => println!("{json}"),
             Some(path) => {
                 write(path, &json)?;
-                println!("{}", bench::table(&self.load, &rows));
+                println!("{}", bench::table(&about, &rows));
             }
-            None => println!("{}", bench::table(&self.load, &rows)),
+            None => println!("{}", bench::table(&about, &rows)),
         }
         if let Some(path) = &self.svg {
-            match bench::svg(&self.load, &rows) {
+            match bench::svg(&about, &rows) {
                 Some(svg) => write(path, &svg)?,
                 None => eprintln!("warning: nothing here has percentiles; {} was not written", path.display()),
             }
         }
         Ok(())
+    }
+
+    /// What was measured before, and where.
+    fn earlier(&self) -> Result<(String, Vec<bench::Row>), Fault> {
+        let (mut about, mut rows) = (String::new(), Vec::new());
+        for path in &self.from {
+            let usage = |why: String| Fault::usage(format!("{}: {why}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+            let (where_to, more) = bench::read(&text).map_err(|error| usage(format!("{error:#}")))?;
+            match about.as_str() {
+                "" => about = where_to,
+                one if one == where_to => {}
+                // Rows of another machine or build beside these are said to be that.
+                one => about = format!("{one}; {where_to}"),
+            }
+            rows.extend(more);
+        }
+        Ok((about, rows))
     }
 
     /// What was measured; a signal ends it, and with it every server and load it started.

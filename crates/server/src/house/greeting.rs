@@ -1,9 +1,11 @@
-//! The first bytes of a connection to a TLS port: a handshake, or somebody who meant another scheme and is told so.
+//! The first bytes of a connection: which HTTP is spoken, and to a TLS port a handshake, or somebody who meant another scheme
+//! and is told so.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
+use http::Version;
 use protocol::{ErrorCode, Problem, error::ErrorBody};
-use rustls::ServerConnection;
+use rustls::{ServerConfig, ServerConnection, crypto::ring, server::ResolvesServerCertUsingSni};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -12,6 +14,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How every handshake begins (RFC 8446 §5.1); no HTTP method does.
 const HANDSHAKE: u8 = 0x16;
+/// How HTTP/2 begins where nobody agreed on it before (RFC 9113 §3.4); no request of HTTP/1.1 begins so.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// Between two looks at a preface that comes in pieces, which it does nowhere but in tests.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// Encrypted bytes that wait for a socket: what is in there counts as progress only when all of it has left, and a client that
 /// takes 16 KiB a minute is slow and not gone.
 const ENCRYPTED_BYTES_MAX: usize = 16 * 1024;
@@ -35,6 +41,33 @@ pub(super) async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> io::Res
     Ok(None)
 }
 
+/// What they agreed on: HTTP/2 is chosen by ALPN alone.
+pub(super) fn agreed(encrypted: &TlsStream<TcpStream>) -> Version {
+    match encrypted.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Version::HTTP_2,
+        _ => Version::HTTP_11,
+    }
+}
+
+/// Which HTTP is spoken in plain text, without taking anything off the stream; nothing for who went away. To be given a
+/// deadline by the caller.
+///
+/// hyper can find out as well, but reads the first bytes by themselves for that, and then keeps twice the buffer for as long as
+/// the connection lives.
+pub(super) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await?;
+        match &first[..seen] {
+            [] => return Ok(None),
+            seen if seen == PREFACE => return Ok(Some(Version::HTTP_2)),
+            seen if !PREFACE.starts_with(seen) => return Ok(Some(Version::HTTP_11)),
+            // The first of its letters alone: looking again does not wait for more by itself.
+            _ => tokio::time::sleep(PREFACE_PAUSE).await,
+        }
+    }
+}
+
 /// Plain HTTP where TLS is spoken.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     let problem = Problem::new(ErrorCode::InvalidRequest, "plain HTTP was sent to a port that speaks TLS")
@@ -49,4 +82,27 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = stream.take(REFUSED_BYTES_MAX);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
+}
+
+/// A body for fuzzers: what comes to a TLS port, read by a server that has no certificate for any name.
+///
+/// # Panics
+/// When it is taken for a whole handshake.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    let mut session = ServerConnection::new(Arc::new(config)).expect("it has what it needs");
+    session.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+    let mut rest = bytes;
+    while !rest.is_empty() && session.read_tls(&mut rest).is_ok_and(|read| read > 0) {
+        if session.process_new_packets().is_err() {
+            break;
+        }
+    }
+    assert!(session.is_handshaking());
+    // The alert that says why.
+    let _ = session.write_tls(&mut io::sink());
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,11 +11,13 @@ use std::{
 };
 
 use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
+use http::{Request, Version};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use protocol::limits;
@@ -73,22 +76,38 @@ impl Connections {
 
     /// Serves one connection until it ends, is taken over by a WebSocket, or the server stops.
     async fn serve(self, stream: TcpStream, peer: Peer) {
-        let Some(socket) = self.greet(stream).await else { return };
+        let Some((socket, version)) = self.greet(stream).await else { return };
         let spoke = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&spoke);
-        let router = self.router.map_request(move |mut request: Request<Incoming>| {
+        let router = self.router.clone().map_request(move |mut request: Request<Incoming>| {
             heard.store(true, Relaxed);
             request.extensions_mut().insert(peer);
             request.map(axum::body::Body::new)
         });
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let mut http2 = builder.http2();
-        http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-        http2.keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(router));
+        let (io, service) = (TokioIo::new(socket), TowerToHyperService::new(router));
+        if version == Version::HTTP_2 {
+            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+            http2.keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+            let connection = http2.serve_connection(io, service);
+            // Boxed: the many connections of HTTP/1.1 are not to have room for it.
+            Box::pin(self.drive(connection, http2::Connection::graceful_shutdown, &spoke)).await;
+        } else {
+            let mut http1 = http1::Builder::new();
+            http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            let connection = http1.serve_connection(io, service).with_upgrades();
+            self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, &spoke).await;
+        }
+    }
+
+    /// Serves until the connection ends, with `shut_down` once the server stops. Who has not said a request in time is dropped.
+    async fn drive<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        shut_down: fn(Pin<&mut C>),
+        spoke: &AtomicBool,
+    ) {
         let mut connection = std::pin::pin!(connection);
-        // The builder waits without a bound to learn which HTTP is spoken.
         let mut silence = std::pin::pin!(tokio::time::sleep(HEAD_TIMEOUT));
         let (mut stopping, mut listening) = (false, true);
         let ended = loop {
@@ -97,7 +116,7 @@ impl Connections {
                 () = self.abandon.cancelled() => return,
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    shut_down(connection.as_mut());
                 }
                 () = silence.as_mut(), if listening => {
                     listening = false;
@@ -109,26 +128,30 @@ impl Connections {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(error, "connection ended early");
+            tracing::debug!(%error, "connection ended early");
         }
     }
 
     /// The socket HTTP is spoken on: who takes nothing of an answer or of a stream is dropped like who says nothing. Nothing
-    /// for who does not shake hands in time, or did not come for TLS.
-    async fn greet(&self, stream: TcpStream) -> Option<gateway::Socket> {
-        let Some(tls) = &self.tls else { return Some(gateway::Socket::new(stream)) };
-        let shaken = tokio::select! {
+    /// for who does not shake hands in time, did not come for TLS, or says nothing at all.
+    async fn greet(&self, stream: TcpStream) -> Option<(gateway::Socket, Version)> {
+        let greeted = async {
+            let Some(tls) = &self.tls else {
+                let version = greeting::version(&stream).await?;
+                return Ok(version.map(|version| (gateway::Socket::new(stream), version)));
+            };
+            let encrypted = greeting::shake_hands(tls, stream).await?;
+            Ok(encrypted.map(|encrypted| {
+                let version = greeting::agreed(&encrypted);
+                (gateway::Socket::new(encrypted), version)
+            }))
+        };
+        let greeted: Result<_, io::Error> = tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
-            shaken = tokio::time::timeout(HEAD_TIMEOUT, greeting::shake_hands(tls, stream)) => shaken.ok()?,
+            greeted = tokio::time::timeout(HEAD_TIMEOUT, greeted) => greeted.ok()?,
         };
-        match shaken {
-            Ok(encrypted) => encrypted.map(gateway::Socket::new),
-            Err(error) => {
-                tracing::debug!(%error, "no TLS handshake");
-                None
-            }
-        }
+        greeted.inspect_err(|error| tracing::debug!(%error, "no TLS handshake")).ok().flatten()
     }
 }
 

@@ -18,10 +18,12 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{Error as PemError, PemObject as _},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio_util::sync::CancellationToken;
+
+use super::tickets::Tickets;
 
 /// Between two looks at the files: certificates are renewed days before they end, and two looks cost microseconds.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -60,6 +62,7 @@ pub(crate) struct Certificates {
     key: PathBuf,
     provider: Arc<CryptoProvider>,
     pair: RwLock<Arc<CertifiedKey>>,
+    tickets: Arc<Tickets>,
     /// What the files looked like when they were last read.
     seen: Mutex<Option<Looks>>,
 }
@@ -83,7 +86,8 @@ impl Certificates {
         // Looked at before they are read: a change in between is seen at the next look.
         let seen = looks(cert, key).ok();
         let pair = RwLock::new(Arc::new(read(cert, key, &provider)?));
-        Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), provider, pair, seen: Mutex::new(seen) }))
+        let (cert, key, seen) = (cert.to_owned(), key.to_owned(), Mutex::new(seen));
+        Ok(Arc::new(Self { cert, key, provider, pair, tickets: Tickets::new(), seen }))
     }
 
     /// How connections are encrypted.
@@ -94,16 +98,22 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as _);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        // A ticket is kept by its client; what a server remembers of sessions has a bound that a crowd passes.
+        config.ticketer = Arc::clone(&self.tickets) as _;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Arc::new(config)
     }
 
     /// Takes the pair as it is on disk now; a broken one leaves the old one in use and is said in the log. New connections
-    /// get the new one, open ones keep what they have.
+    /// get the new one, open ones keep what they have, and no session resumes that another certificate vouched for.
     pub(crate) fn reload(&self) {
         *self.seen.lock() = looks(&self.cert, &self.key).ok();
         match read(&self.cert, &self.key, &self.provider) {
             Ok(pair) => {
-                *self.pair.write() = Arc::new(pair);
+                let before = std::mem::replace(&mut *self.pair.write(), Arc::new(pair));
+                if before.cert != self.pair.read().cert {
+                    self.tickets.renew();
+                }
                 tracing::info!(cert = %self.cert.display(), "certificate reloaded");
             }
             Err(error) => {
@@ -159,17 +169,24 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedK
     let bytes = |option, file: &Path| {
         std::fs::read(file).map_err(|source| TlsError::Unreadable { option, file: file.to_owned(), source })
     };
+    pair((cert, &bytes("tls.cert", cert)?), (key, &bytes("tls.key", key)?), provider)
+}
+
+/// What the files say; each with its path, for people.
+fn pair(
+    (cert, chain): (&Path, &[u8]),
+    (key, secret): (&Path, &[u8]),
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let wrong = |option, file: &Path, what: String| TlsError::Unusable { option, file: file.to_owned(), what };
-    let chain = bytes("tls.cert", cert)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain)
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|error| wrong("tls.cert", cert, not_pem(&error)))?;
     if chain.is_empty() {
         let what = "no certificate in it: write PEM, `-----BEGIN CERTIFICATE-----`, the server's own first";
         return Err(wrong("tls.cert", cert, what.to_owned()));
     }
-    let secret = bytes("tls.key", key)?;
-    let secret = PrivateKeyDer::from_pem_slice(&secret).map_err(|error| match error {
+    let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| match error {
         PemError::NoItemsFound => {
             let what = "no private key in it: write PEM, `-----BEGIN PRIVATE KEY-----`, without a passphrase";
             wrong("tls.key", key, what.to_owned())
@@ -189,6 +206,17 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedK
 
 fn not_pem(error: &PemError) -> String {
     format!("not PEM: {error}")
+}
+
+/// A body for fuzzers: bytes of both files, apart by a NUL.
+///
+/// # Panics
+/// When they are refused without a word.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (chain, key) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let read = pair((Path::new("cert.pem"), chain), (Path::new("key.pem"), key), &ring::default_provider());
+    assert!(read.err().is_none_or(|error| error.to_string().starts_with("tls.")));
 }
 
 #[cfg(test)]
@@ -244,6 +272,28 @@ mod tests {
         std::fs::remove_file(files.cert()).unwrap();
         certificates.reload();
         assert_eq!(in_use(&certificates), second);
+    }
+
+    #[test]
+    fn a_session_is_taken_up_again_until_another_certificate_is_in_use() {
+        let files = Files::new();
+        let certificates = files.open().unwrap();
+        let config = certificates.config();
+        let ticket = config.ticketer.encrypt(b"a session").unwrap();
+        assert!(config.ticketer.enabled() && !ticket.windows(9).any(|part| part == b"a session"));
+        // Read again with nothing new in them, as a signal does.
+        certificates.reload();
+        assert_eq!(config.ticketer.decrypt(&ticket).as_deref(), Some(&b"a session"[..]));
+        // A pair that is not taken is no reason either.
+        let key = std::fs::read(files.key()).unwrap();
+        std::fs::write(files.key(), "nonsense").unwrap();
+        certificates.reload();
+        std::fs::write(files.key(), key).unwrap();
+        assert!(config.ticketer.decrypt(&ticket).is_some());
+        files.renew();
+        certificates.reload();
+        assert_eq!(config.ticketer.decrypt(&ticket), None);
+        assert!(config.ticketer.encrypt(b"a session").is_some_and(|new| config.ticketer.decrypt(&new).is_some()));
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Bed {
             generation: generation.clone(),
             command: CommandId::new("c").unwrap(),
             expected: Sequence(0),
-            events: vec![NewEvent { event, fact: Vec::new() }],
+            events: vec![NewEvent { event: event.into(), fact: Vec::new() }],
             row: Some(row),
             claim: None,
             charge: None,

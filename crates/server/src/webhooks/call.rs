@@ -125,6 +125,18 @@ fn client(rule: Rule) -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// A body for fuzzers: the URL of an endpoint.
+///
+/// # Panics
+/// When one leads to this machine and may be called.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(url) = crate::config::webhook::url(&String::from_utf8_lossy(bytes)) else { return };
+    let Some(address) = literal(&url) else { return };
+    let rule = Rule { allowed: Vec::new(), plain: false };
+    let inward = address.to_canonical().is_loopback() || address.is_unspecified();
+    assert!(!inward || rule.refusal(address).is_some(), "{url}");
+}
+
 /// The address, where the host is one. The URL was normalised: `0x7f.1` and `2130706433` are written as addresses.
 fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;

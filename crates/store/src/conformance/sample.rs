@@ -79,7 +79,7 @@ pub fn change(generation: &GenerationId, command: &str, expected: u64, events: u
     let new = |n| {
         let mut event = event(generation, command.event(n).as_str());
         event.message = format!("{command} {n}");
-        NewEvent { event, fact: format!("fact {command} {n}").into_bytes() }
+        NewEvent { event: event.into(), fact: format!("fact {command} {n}").into_bytes() }
     };
     Change {
         generation: generation.clone(),

@@ -2,7 +2,7 @@
 
 use protocol::{
     Attempt, CausalId, Event, EventId, EventType, GenerationId, Metadata, Sequence, StageName, State, Status, TenantId,
-    Timestamp, UserId,
+    Timestamp, UserId, json_of,
 };
 use rusqlite::{Row as SqlRow, types::Type};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub(super) fn encode_body(event: &Event) -> serde_json::Result<Vec<u8>> {
         metadata,
         timestamp,
     } = event;
-    serde_json::to_vec(&Body {
+    json_of(&Body {
         event_id,
         generation_id,
         tenant_id,
@@ -84,7 +84,7 @@ pub(super) fn event(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Event> {
 
 /// An event from the columns `sequence, body, fact`.
 pub(super) fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<StoredEvent> {
-    Ok(StoredEvent { event: event(row, 0)?, fact: row.get(2)? })
+    Ok(StoredEvent { event: event(row, 0)?.into(), fact: row.get(2)? })
 }
 
 /// What [`columns`] reads, of a `generation` called `g`.

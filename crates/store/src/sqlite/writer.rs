@@ -280,7 +280,10 @@ fn numbered(change: Change, last: Sequence) -> impl Iterator<Item = StoredEvent>
     let first = last.0 + 1 - change.events.len() as u64;
     change.events.into_iter().zip(first..).map(|(new, sequence)| {
         let mut event = new.event;
-        event.sequence = Sequence(sequence);
+        // Whoever decided it upon the head knew its number already: then it stays shared.
+        if event.sequence.0 != sequence {
+            Arc::make_mut(&mut event).sequence = Sequence(sequence);
+        }
         StoredEvent { event, fact: new.fact }
     })
 }

@@ -129,12 +129,12 @@ impl Bench {
     }
 
     /// Events become durable, and the bus loses them.
-    pub(super) fn write(&mut self, generation: &str, kinds: &[EventType]) -> Arc<[Event]> {
+    pub(super) fn write(&mut self, generation: &str, kinds: &[EventType]) -> Arc<[Arc<Event>]> {
         let id: GenerationId = generation.parse().unwrap();
         let head = self.log.iter().filter(|event| event.generation_id == id).count() as u64;
-        let events: Arc<[Event]> =
-            kinds.iter().zip(head + 1..).map(|(kind, sequence)| event(&id, sequence, *kind)).collect();
-        self.log.extend(events.iter().cloned());
+        let events: Arc<[Arc<Event>]> =
+            kinds.iter().zip(head + 1..).map(|(kind, sequence)| event(&id, sequence, *kind).into()).collect();
+        self.log.extend(events.iter().map(|event| Event::clone(event)));
         events
     }
 
@@ -236,7 +236,7 @@ impl Bench {
                 self.reads += 1;
                 let events = of(&generation).into_iter().filter(|event| event.sequence > after);
                 let events = events.take(limits::PAGE_EVENTS_MAX);
-                let events = events.map(|event| StoredEvent { event, fact: Vec::new() }).collect();
+                let events = events.map(|event| StoredEvent { event: event.into(), fact: Vec::new() }).collect();
                 Answer::Page(Ok(Arc::new(Page::new(events))))
             }
             Need::Mine { user, .. } => {

@@ -1,5 +1,7 @@
 //! What is written: a decided command as a change of the store, its row and its lane's charge.
 
+use std::sync::Arc;
+
 use engine::{Action, Event as Decided, Phase, State};
 use protocol::{Durability, GenerationId, Sequence};
 use store::{Change, Charge, Lease, NewEvent, QueueEntry, Row, Shares};
@@ -24,7 +26,7 @@ impl Core {
             expected: before.map_or(Sequence(0), |state| state.sequence),
             events: events
                 .iter()
-                .map(|event| NewEvent { event: event.show.clone(), fact: event.fact_bytes() })
+                .map(|event| NewEvent { event: Arc::clone(&event.show), fact: event.fact_bytes() })
                 .collect(),
             row: edge.then(|| self.row(generation, after)),
             claim: birth.as_ref().and_then(|birth| birth.claim.clone()),
@@ -72,7 +74,7 @@ impl Core {
                 lease: holder.lease.clone(),
                 fence: state.fence,
                 worker: holder.worker.to_string(),
-                node: holder.node.clone(),
+                node: holder.node.to_string(),
             }),
             due_at: state.expires_at(),
         }

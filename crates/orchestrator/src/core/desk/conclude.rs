@@ -23,7 +23,7 @@ impl Core {
 
     fn answer_seen(&mut self, ticket: Ticket, seen: Option<Seen>, repeated: bool) {
         let answer = match seen {
-            Some(Seen { state, latest }) => Ok(Answer::Generation { event: Box::new(latest), state, repeated }),
+            Some(Seen { state, latest }) => Ok(Answer::Generation { event: latest, state, repeated }),
             None => Err(Problem::not_found()),
         };
         self.effects.push(Effect::Answer { ticket, answer });
@@ -41,7 +41,7 @@ impl Core {
         self.follow(generation, before, after, events);
         match then {
             Then::Answer(ticket) => {
-                let Some(event) = events.last().map(|event| Box::new(event.show.clone())) else { return };
+                let Some(event) = events.last().map(|event| Arc::clone(&event.show)) else { return };
                 let answer = Ok(Answer::Generation { event, state: Arc::clone(after), repeated: false });
                 self.effects.push(Effect::Answer { ticket: *ticket, answer });
             }

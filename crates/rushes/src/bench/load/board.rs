@@ -85,6 +85,11 @@ impl Board {
         place.before.then_some(place.seen.last)
     }
 
+    /// A connection is there; was its TLS handshake a short one?
+    pub(super) fn shook_hands(&self, resumed: bool) {
+        self.counts.borrow_mut().resumed += usize::from(resumed);
+    }
+
     pub(super) fn is_ready(&self, seat: usize) -> bool {
         self.places.borrow()[seat].ready
     }

@@ -23,7 +23,7 @@ use crate::bench::{
     clock,
     frame::{self, frame_at, head_end, masked},
     mark::{MARK_BYTES, Mark},
-    wire::Wire,
+    wire::{Coming, Wire},
 };
 
 /// What one read takes at most, with the rest of the largest picture in front of it.
@@ -52,8 +52,10 @@ struct Follower<'a> {
 /// Connects, gets ready, gives its turn back, and follows until the connection breaks.
 pub(super) async fn follow(board: &Board, seat: usize, turn: OwnedSemaphorePermit) -> Result<()> {
     let receive_bytes = board.plan.seats[seat].stalls.then_some(STALLED_RECEIVE_BYTES);
-    let mut wire = board.door.open(receive_bytes).await?;
-    let steps = if board.before(seat).is_some() { board.plan.again.clone() } else { board.plan.first.clone() };
+    let coming = if board.before(seat).is_some() { Coming::Back } else { Coming::First };
+    let mut wire = board.door.open(coming, receive_bytes).await?;
+    board.shook_hands(wire.is_resumed());
+    let steps = if coming == Coming::Back { board.plan.again.clone() } else { board.plan.first.clone() };
     let mut follower = Follower {
         board,
         seat,

@@ -84,6 +84,8 @@ pub(crate) struct Answer {
     pub(crate) caught_up: usize,
     /// When the last of them got there, on the bench's clock.
     pub(crate) at: u64,
+    /// TLS handshakes that were short, because a ticket was shown.
+    pub(crate) resumed: usize,
     /// Connections that broke, and why the first did.
     pub(crate) broken: usize,
     pub(crate) why: Option<String>,
@@ -109,6 +111,7 @@ impl Answer {
         self.ready += other.ready;
         self.caught_up += other.caught_up;
         self.at = self.at.max(other.at);
+        self.resumed += other.resumed;
         self.broken += other.broken;
         self.why = self.why.take().or_else(|| other.why.clone());
         self.received += other.received;

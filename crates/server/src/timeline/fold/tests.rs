@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Action, Command, Context, Grant, Holds, Loss, Request, Submit, decide, evolve};
+use engine::{Action, Command, Context, Grant, Holds, Loss, Request, Submit, decide};
 use proptest::prelude::*;
 use protocol::{
     CausalId, CommandId, GenerationId, LeaseId, Metadata, Pipeline, State as Stand, TenantId, UserId, WorkerId,
@@ -40,11 +40,9 @@ impl Story {
         let id = CommandId::new(format!("c{}", self.events.len())).unwrap();
         let context = Context { holds: Some(&self.holds), ..Context::default() };
         let decided = decide(self.state.as_ref(), &context, &Command { id, action }, self.now);
-        let Ok(events) = decided else { return false };
-        for event in &events {
-            self.state = Some(evolve(self.state.take(), event));
-        }
-        self.events.extend(events);
+        let Ok(decided) = decided else { return false };
+        self.state = Some(decided.after);
+        self.events.extend(decided.events);
         true
     }
 
