@@ -226,14 +226,20 @@ impl Handle {
         Ok(state.artifacts.iter().filter(|(_, one)| is_there(one)).cloned().collect())
     }
 
-    /// Is there a place for one more? Where there is none, the answer says when to ask again.
-    async fn room_for(&self, owner: &UserId, tenant: &TenantId) -> Result<(), Problem> {
+    /// Is there a place for one more? Where there is none, the answer says when to ask again. A repeat takes no place: the
+    /// store answers it with what its first made.
+    async fn room_for(&self, owner: &UserId, tenant: &TenantId, claim: Option<&Claim>) -> Result<(), Problem> {
         let bound = self.bounds.of(tenant);
         for (word, owner, max) in [("owner", Some(owner), bound.per_owner_max), ("tenant", None, bound.per_tenant_max)]
         {
             let unfinished = self.store.unfinished(tenant, owner).await.map_err(|error| store_problem(&error))?;
             if unfinished < max {
                 continue;
+            }
+            if let Some(claim) = claim
+                && self.store.is_claimed(claim).await.map_err(|error| store_problem(&error))?
+            {
+                return Ok(());
             }
             let whose = Whose { tenant: tenant.clone(), owner: owner.cloned() };
             let full = Problem::new(ErrorCode::QueueFull, format!("{max} generations of this {word} are unfinished"))
@@ -251,8 +257,8 @@ impl Handle {
 impl Commands for Handle {
     async fn submit(&self, submit: Submit) -> Result<Submitted, Problem> {
         let checked = intake::check(&submit.submission, &self.pipelines)?;
-        self.room_for(&submit.owner, &submit.tenant).await?;
         let claim = claim(&submit.tenant, &submit.owner, submit.idempotency, &submit.submission)?;
+        self.room_for(&submit.owner, &submit.tenant, claim.as_ref()).await?;
         self.create(Draft {
             owner: submit.owner,
             tenant: submit.tenant,
@@ -282,10 +288,10 @@ impl Commands for Handle {
         if !state.is_terminal() || state.phase == Phase::External {
             return Err(Problem::new(ErrorCode::StateConflict, "it has not ended").hint("cancel it first, or wait"));
         }
-        self.room_for(&state.owner, &state.tenant).await?;
         // The same key for the same original is one retry.
         let asks_for = Submission { metadata: Some(retry_marker(generation)), ..Submission::default() };
         let claim = claim(&state.tenant, &state.owner, idempotency, &asks_for)?;
+        self.room_for(&state.owner, &state.tenant, claim.as_ref()).await?;
         self.create(Draft {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),

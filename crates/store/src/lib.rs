@@ -61,6 +61,12 @@ pub trait Store: History {
     /// [`StoreError`] when the store cannot answer now.
     async fn load(&self, generation: &GenerationId) -> Result<Option<Loaded>, StoreError>;
 
+    /// Is there a generation that has the key of `claim`, whatever digest it came with?
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now.
+    async fn is_claimed(&self, claim: &Claim) -> Result<bool, StoreError>;
+
     /// The next `count` of `pool` in the order of its lanes, eligible at `now`, each reserved until `until` so that no
     /// other call gets it meanwhile. Reserving changes no state: a crash leaves nothing behind, and a commit that
     /// moves the generation ends the reservation.

@@ -34,8 +34,8 @@ use protocol::{
 pub(crate) use row::{bound, id, integer, sequence, time, whole};
 
 use crate::{
-    Artifact, Change, CommitError, Committed, Filter, History, Latest, Lease, LetterPage, ListPage, Listed, Loaded,
-    LogPosition, Logged, OnCommit, Queued, Rank, Store, StoreError, StoredEvent, Swept, Upload,
+    Artifact, Change, Claim, CommitError, Committed, Filter, History, Latest, Lease, LetterPage, ListPage, Listed,
+    Loaded, LogPosition, Logged, OnCommit, Queued, Rank, Store, StoreError, StoredEvent, Swept, Upload,
 };
 
 /// What a store needs from outside.
@@ -226,6 +226,11 @@ impl Store for Sqlite {
     async fn load(&self, generation: &GenerationId) -> Result<Option<Loaded>, StoreError> {
         let generation = generation.clone();
         self.readers.read(move |connection| read::load(connection, &generation)).await
+    }
+
+    async fn is_claimed(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let claim = claim.clone();
+        self.readers.read(move |connection| read::is_claimed(connection, &claim)).await
     }
 
     async fn reserve(

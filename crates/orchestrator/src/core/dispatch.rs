@@ -311,12 +311,17 @@ impl Core {
 
     /// What is offered of a generation that ended: nobody needs to answer any more.
     pub(super) fn withdraw_all_of(&mut self, generation: &GenerationId) {
-        let open = |offer: &Offer| offer.generation == *generation && !offer.accepted;
-        let mut gone: Vec<_> = self.offers.iter().filter(|(_, offer)| open(offer)).map(|(id, _)| id.clone()).collect();
-        gone.sort();
-        for id in gone {
+        for id in self.unanswered(|offer| offer.generation == *generation) {
             self.withdraw(&id);
         }
+    }
+
+    /// Offers nobody has taken yet, of those that are `theirs`. No order of a map shows.
+    fn unanswered(&self, theirs: impl Fn(&Offer) -> bool) -> Vec<OfferId> {
+        let open = self.offers.iter().filter(|(_, offer)| !offer.accepted && theirs(offer));
+        let mut open: Vec<_> = open.map(|(id, _)| id.clone()).collect();
+        open.sort();
+        open
     }
 
     fn withdraw(&mut self, id: &OfferId) {
@@ -326,29 +331,29 @@ impl Core {
     }
 
     /// An offer that led to nothing: the reservation and the slot are free again.
-    pub(super) fn give_back(&mut self, offer: Offer) {
+    fn give_back(&mut self, offer: Offer) {
+        let pool = self.undo(offer);
+        self.kick(&pool);
+    }
+
+    /// The same, and whoever calls says when the pool is looked at again.
+    fn undo(&mut self, offer: Offer) -> PoolName {
         self.free_slot(offer.session, &offer.pool);
         self.left(&offer.generation, &offer.tenant, &offer.owner);
         self.effects.push(Effect::Unreserve(offer.generation));
-        self.kick(&offer.pool);
+        offer.pool
     }
 
     /// Every offer nobody has taken yet.
     pub(super) fn withdraw_unanswered(&mut self) {
-        let mut open: Vec<_> =
-            self.offers.iter().filter(|(_, offer)| !offer.accepted).map(|(id, _)| id.clone()).collect();
-        open.sort();
-        for id in open {
+        for id in self.unanswered(|_| true) {
             self.withdraw(&id);
         }
     }
 
     /// Offers to a worker that went away.
     pub(super) fn drop_offers_of(&mut self, session: SessionId) {
-        let mut gone: Vec<_> =
-            self.offers.iter().filter(|(_, o)| o.session == session && !o.accepted).map(|(id, _)| id.clone()).collect();
-        gone.sort();
-        for id in gone {
+        for id in self.unanswered(|offer| offer.session == session) {
             if let Some(offer) = self.offers.remove(&id) {
                 self.give_back(offer);
             }
@@ -417,10 +422,8 @@ impl Core {
     pub(super) fn grant_failed(&mut self, id: &OfferId) {
         let Some(offer) = self.offers.remove(id) else { return };
         self.send(offer.session, ServerMessage::Withdrawn { offer: id.clone() });
-        self.free_slot(offer.session, &offer.pool);
-        self.left(&offer.generation, &offer.tenant, &offer.owner);
-        self.effects.push(Effect::Unreserve(offer.generation));
-        self.timers.arm(Timer::Pool(offer.pool), self.now.plus(RESERVE_RETRY_MS));
+        let pool = self.undo(offer);
+        self.timers.arm(Timer::Pool(pool), self.now.plus(RESERVE_RETRY_MS));
     }
 
     pub(super) fn free_slot(&mut self, session: SessionId, pool: &PoolName) {

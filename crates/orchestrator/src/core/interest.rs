@@ -124,7 +124,7 @@ impl Core {
             }
             Err(why) => {
                 self.counts.bad_frame();
-                self.unreadable(session, &why);
+                self.complain(session, &why);
             }
         }
     }

@@ -163,14 +163,19 @@ impl Core {
         let Some(clock) = self.leases.remove(generation) else { return };
         self.left(generation, &clock.tenant, &clock.owner);
         let Some(session) = clock.session else { return };
+        self.leave_worker(generation, session, &clock);
+        self.lease_gone(session, clock.lease);
+        self.kick(&clock.pool);
+    }
+
+    /// A run that is over is none of its worker's: handle and slot are free.
+    fn leave_worker(&mut self, generation: &GenerationId, session: SessionId, clock: &LeaseClock) {
         if let Some(known) = self.sessions.get_mut(&session) {
             known.drop_handle(generation);
         }
         if !clock.slot_released {
             self.free_slot(session, &clock.pool);
         }
-        self.lease_gone(session, clock.lease.clone());
-        self.kick(&clock.pool);
     }
 
     /// Anything a worker says is a life sign for all it holds.
@@ -278,7 +283,7 @@ impl Core {
         };
         if let Some(why) = wrong {
             // Nobody waits for an answer to progress: without a word its author would look for the mistake for long.
-            self.unreadable(session, &why);
+            self.complain(session, &why);
             return;
         }
         clock.pending = Some(progress);
@@ -522,12 +527,7 @@ impl Core {
             self.remember_holder(generation, &pool, &clock.worker);
         }
         let Some(session) = clock.session else { return };
-        if let Some(known) = self.sessions.get_mut(&session) {
-            known.drop_handle(generation);
-        }
-        if !clock.slot_released {
-            self.free_slot(session, &clock.pool);
-        }
+        self.leave_worker(generation, session, &clock);
         // Not by its own word: it must hear that it is over.
         if clock.ending || events.iter().any(|event| event.show.kind == EventType::CancelRequested) {
             self.lease_gone(session, clock.lease.clone());

@@ -166,10 +166,6 @@ impl Core {
         }
     }
 
-    pub(super) fn unreadable(&mut self, session: SessionId, why: &str) {
-        self.complain(session, why);
-    }
-
     pub(super) fn said(&mut self, session: SessionId, message: WorkerMessage) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         known.heard_at = self.now;
@@ -307,7 +303,8 @@ impl Core {
         self.send(session, ServerMessage::Refused { event_id, code, message });
     }
 
-    fn complain(&mut self, session: SessionId, why: &str) {
+    /// What it said, or did not say, was not understood; nothing was done.
+    pub(super) fn complain(&mut self, session: SessionId, why: &str) {
         self.send(session, ServerMessage::Error { code: ErrorCode::InvalidRequest, error: why.to_owned() });
     }
 

@@ -71,9 +71,10 @@ impl Handle {
         };
         let input = changed(&state, change.input.as_ref());
         intake::check_input(&pipeline, &input)?;
-        self.room_for(&state.owner, &state.tenant).await?;
         let body = serde_json::to_vec(change).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
         let digest = access::digest::sha256(&body);
+        let claim = Some(Claim { scope: "redrive".to_owned(), key: generation.to_string(), digest });
+        self.room_for(&state.owner, &state.tenant, claim.as_ref()).await?;
         let draft = Draft {
             owner: state.owner.clone(),
             tenant: state.tenant.clone(),
@@ -86,7 +87,7 @@ impl Handle {
                 kept: if same_work { self.still_kept(&state).await? } else { Vec::new() },
                 ..again(&state)
             },
-            claim: Some(Claim { scope: "redrive".to_owned(), key: generation.to_string(), digest }),
+            claim,
             redrives: Some(generation.clone()),
         };
         self.create(draft).await.map_err(|problem| match problem.code {

@@ -123,10 +123,17 @@ async fn only_services_submit_for_others_and_only_in_their_tenant() {
 async fn an_owner_with_too_much_unfinished_work_waits() {
     let bed = Bed::with(&[("limits.unfinished_per_owner", "2")]).await;
     let token = bed.user("ada");
+    let submit = async |key: &str| {
+        let request = bed.request(Method::POST, "/v1/generations", &token).header("idempotency-key", key);
+        Answer::of(request.body(r#"{"prompt":"a"}"#).send().await.unwrap()).await
+    };
+    let first = submit("k1").await;
     bed.submit(&token).await;
-    bed.submit(&token).await;
-    let answer = bed.post("/v1/generations", &token, r#"{"prompt":"a"}"#).await;
+    let answer = submit("k2").await;
     assert_eq!(answer.refusal(), (429, "queue_full".into()));
+    let again = submit("k1").await;
+    assert_eq!(again.status, 201, "a repeat takes no place: {}", again.text());
+    assert_eq!(again.json()["generation"]["id"], first.json()["generation"]["id"]);
     assert_ne!(answer.header("retry-after"), "");
     bed.submit(&bed.user("bob")).await;
 }

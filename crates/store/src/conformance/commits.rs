@@ -106,7 +106,10 @@ pub(super) async fn a_claim_names_one_generation(store: &dyn Store) {
         let generation = generation(name);
         Change { claim: Some(claim("key", digest)), ..create(&generation, row("t", State::Queued)) }
     };
+    assert_eq!(store.is_claimed(&claim("key", 1)).await, Ok(false));
     assert_eq!(commit(store, claimed("a", 1)).await, new(1));
+    assert_eq!(store.is_claimed(&claim("key", 2)).await, Ok(true));
+    assert_eq!(store.is_claimed(&claim("lock", 1)).await, Ok(false));
     let held = |same| Ok(Committed::Claimed { generation: generation("a"), same });
     assert_eq!(commit(store, claimed("b", 1)).await, held(true));
     assert_eq!(commit(store, claimed("c", 2)).await, held(false));

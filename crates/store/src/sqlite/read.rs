@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::row::{
     COLUMNS, Columns, bound, columns, event, id, integer, lease, listed, sequence, stored_event, time, whole,
 };
-use crate::{Artifact, Filter, Latest, Lease, ListPage, Listed, Loaded, StoredEvent, Upload};
+use crate::{Artifact, Claim, Filter, Latest, Lease, ListPage, Listed, Loaded, StoredEvent, Upload};
 
 /// Joins the newest event to a `generation` called `g`.
 const NEWEST: &str = "JOIN event e ON e.generation = g.id
@@ -174,6 +174,12 @@ pub(super) fn find(
         )?
         .query_row([generation.as_str(), command.as_str()], |row| sequence(row, 0))
         .optional()
+}
+
+pub(super) fn is_claimed(connection: &Connection, claim: &Claim) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM claim WHERE scope = ?1 AND key = ?2)")?
+        .query_row([&claim.scope, &claim.key], |row| row.get(0))
 }
 
 pub(super) fn leased(connection: &Connection) -> rusqlite::Result<Vec<Lease>> {
