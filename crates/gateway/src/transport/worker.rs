@@ -70,14 +70,8 @@ async fn serve(gateway: &Gateway, stream: Stream, read: Bytes, identity: Identit
         // Either side's end is the end of both: dropping the link tells the orchestrator.
         tokio::select! {
             biased;
-            // The worker keeps its runs and comes back to whoever listens next.
-            () = gateway.stop.cancelled() => {}
-            () = Box::pin(listen(reader, read, inbound, control)) => {}
             () = Box::pin(speak(gateway, &mut writer, outbound, controls)) => {}
-        }
-        if gateway.stop.is_cancelled() {
-            let drain = encoder::close(CloseCode::GOING_AWAY, "Server is stopping");
-            let _ = tokio::time::timeout(WRITE_MAX, writer.write_all(&drain)).await;
+            () = Box::pin(listen(reader, read, inbound, control)) => {}
         }
     } else {
         let _ = writer.write_all(&encoder::close(CloseCode::TRY_AGAIN_LATER, "Server is stopping")).await;
@@ -170,7 +164,8 @@ fn encode(said: &mut Vec<Outbound>) -> (Bytes, bool) {
     (frames.into(), last)
 }
 
-/// Writes until a close is written, the worker takes nothing, or the orchestrator gives up.
+/// Writes until a close is written, the worker takes nothing, the orchestrator gives up, or the server stops: then what it
+/// said before is heard before the close, for the last `ack` is what a drain waits for.
 async fn speak(
     gateway: &Gateway,
     writer: &mut WriteHalf<Stream>,
@@ -188,6 +183,12 @@ async fn speak(
                 let last = bytes.first() == Some(&0x88);
                 counts.messages.add(1);
                 (bytes, last)
+            }
+            // The worker keeps its runs and comes back to whoever listens next.
+            () = gateway.stop.cancelled() => {
+                said.extend(std::iter::from_fn(|| outbound.try_recv().ok()));
+                said.push(Outbound::Close { code: CloseCode::GOING_AWAY.get(), reason: "Server is stopping" });
+                (encode(&mut said).0, true)
             }
             // Whatever waits leaves in one write: acks come in crowds, as the commits do they answer.
             count = outbound.recv_many(&mut said, SAID_MAX) => {
