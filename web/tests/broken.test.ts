@@ -44,7 +44,8 @@ it("is not blank when drawing throws", async () => {
         };
     });
     const studio = await Studio.open(page, program.url);
-    await studio.generate("a city at night in the rain", 1);
+    // Long enough that pictures are still made when somebody looks.
+    await studio.generate("a city at night in the rain", 4);
     await studio.film();
     await studio.state("Finished");
     expect(new Set(browser.errors())).toEqual(new Set(["Error: thrown by the test"]));

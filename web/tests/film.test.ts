@@ -22,9 +22,10 @@ it("shows the way of a prompt to a film: each status in order, pictures as they 
     await studio.state("Finished");
     const recorded = await recordedOf(page);
 
-    // A second subscription may bring the first events again; what the client drops is no second story.
+    // Two subscriptions tell of it: the list's, which leaves out progress that newer progress replaces, and the drawer's, which
+    // may begin with what the list had. The client drops repeats; what counts is that everything was there.
     const all = recorded.heard.filter(({ type, generationId, data }) => type === "status_update" && generationId === id && !data?.ephemeral);
-    const updates = all.filter(({ data }, at) => all.slice(0, at).every((before) => (before.data?.sequence ?? 0) < (data?.sequence ?? 0)));
+    const updates = [...new Map(all.map((update) => [update.data?.sequence ?? 0, update])).entries()].sort(([a], [b]) => a - b).map(([, update]) => update);
     const statuses = updates.flatMap(({ data }) => (data ? [data.status] : []));
     const inOrder = statuses.filter((status, at) => status !== statuses[at - 1]);
     expect(inOrder).toEqual(["queued", "prompt_analysis", "generating_frames", "interpolating", "upscaling", "encoding", "complete"].slice(-inOrder.length));
@@ -73,7 +74,7 @@ it("makes one generation of a double click", async () => {
 it("goes on after a reload in the middle, from where it was", async () => {
     const studio = await Studio.open(await browser.page(), program.url);
     const { page } = studio;
-    const id = await studio.generate("golden sunset over a mountain lake", 2);
+    const id = await studio.generate("golden sunset over a mountain lake", 4);
     await page.waitForFunction(() => window.recorded.drawn.length >= 3);
     const before = await recordedOf(page);
     await page.reload();

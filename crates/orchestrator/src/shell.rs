@@ -426,6 +426,11 @@ async fn verify(store: &dyn Store, generation: &GenerationId, artifact: &Artifac
 pub(crate) fn sequence_of(answer: &Answer) -> Sequence {
     match answer {
         Answer::Generation { event, .. } => event.sequence,
-        _ => Sequence(0),
+        Answer::Holds(_)
+        | Answer::Workers(_)
+        | Answer::Gates(_)
+        | Answer::Estimates(_)
+        | Answer::Room(_)
+        | Answer::Drained => Sequence(0),
     }
 }

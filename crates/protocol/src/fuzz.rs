@@ -51,9 +51,13 @@ pub fn live_message(bytes: &[u8]) {
 /// A message of a worker.
 ///
 /// # Panics
-/// When a message that was read is not read back.
+/// When a message that was read is not read back, or is another one to whoever reads it in one pass.
 pub fn worker_message(bytes: &[u8]) {
     reads_back::<worker::WorkerMessage>(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let (one, other) = (worker::WorkerMessage::read(text), serde_json::from_str::<worker::WorkerMessage>(text));
+        assert_eq!(one.ok(), other.ok());
+    }
 }
 
 /// The body of a submission.

@@ -23,8 +23,11 @@ impl Address {
         let invalid = || InvalidAddress { text: text.to_owned() };
         // Without tables of Unicode a name is written in its xn-- form, and the parser takes that for granted.
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let host = whole.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#', '\\']).next());
-        if !text.is_ascii() || host.is_some_and(|host| host.contains('%')) {
+        // It takes any number of slashes, of either kind, before a host, and drops tabs and ends of lines anywhere.
+        let rest = whole.split_once(':').map_or("", |(_, rest)| rest).trim_start_matches(['/', '\\']);
+        let host = rest.split(['/', '?', '#', '\\']).next();
+        let is_plain = text.is_ascii() && !text.contains(|c: char| c.is_ascii_control());
+        if !is_plain || host.is_some_and(|host| host.contains('%')) {
             return Err(invalid());
         }
         let mut url = Url::parse(&whole).map_err(|_| invalid())?;
@@ -134,7 +137,12 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_refused_by_name() {
-        let names = ["http://Grüße.example", "Gr%C3%BC%C3%9Fe.example", "https://12NaN\u{3002}0"];
+        let names = [
+            "http://Grüße.example",
+            "Gr%C3%BC%C3%9Fe.example",
+            "https://12NaN\u{3002}0",
+            "http:///Gr%C3%BC%C3%9Fe.example",
+        ];
         for bad in ["", "ftp://h", "http://", "http://h/?q=1", "http://h:99999"].into_iter().chain(names) {
             assert_eq!(Address::new(bad).unwrap_err().text, bad);
         }

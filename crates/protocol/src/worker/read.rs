@@ -50,7 +50,9 @@ impl WorkerMessage {
     /// # Errors
     /// [`serde_json::Error`] says what is wrong with it, and where.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
-        match serde_json::from_str(text).ok().and_then(Frequent::into_message) {
+        // A struct may be an array to serde; a message may not.
+        let frequent = text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten();
+        match frequent.and_then(Frequent::into_message) {
             Some(message) => Ok(message),
             None => serde_json::from_str(text),
         }
@@ -106,5 +108,6 @@ mod tests {
         }
         read_alike(r#"{"type":"progress","lease":"1-a-gen_1","lease":"1-a-gen_1","stage":"a","progress":1}"#);
         read_alike(r#"{"type":"drain"}"#);
+        read_alike(r#"["progress","1-a-gen_1",null,null,"frames",50,null,null]"#);
     }
 }

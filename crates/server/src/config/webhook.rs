@@ -149,8 +149,11 @@ fn keys<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<SigningKey>, Str
 
 pub(crate) fn url(text: &str) -> Result<Url, String> {
     // This build knows no Unicode names, and its parser takes for granted that it meets none.
-    let host = text.split_once("://").map_or(text, |(_, rest)| rest).split(['/', '?', '#', '\\']).next();
-    if !text.is_ascii() || host.is_some_and(|host| host.contains('%')) {
+    // It takes any number of slashes, of either kind, before a host, and drops tabs and ends of lines anywhere.
+    let rest = text.split_once(':').map_or(text, |(_, rest)| rest).trim_start_matches(['/', '\\']);
+    let host = rest.split(['/', '?', '#', '\\']).next();
+    if !text.is_ascii() || text.contains(|c: char| c.is_ascii_control()) || host.is_some_and(|host| host.contains('%'))
+    {
         return Err("`url` is written in ASCII: a host's name in its xn-- form, a path with %".to_owned());
     }
     let rule = "`url` is an address such as https://shop.example/hooks/rushes, without user, password or fragment";

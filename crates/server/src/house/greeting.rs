@@ -16,7 +16,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 const HANDSHAKE: u8 = 0x16;
 /// How HTTP/2 begins where nobody agreed on it before (RFC 9113 §3.4); no request of HTTP/1.1 begins so.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
-/// Between two looks at a preface that comes in pieces, which it does nowhere but in tests.
+/// Before the second look at a preface that comes in pieces. Doubled each time, for whoever sends a letter and waits is no
+/// client.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// Encrypted bytes that wait for a socket: what is in there counts as progress only when all of it has left, and a client that
 /// takes 16 KiB a minute is slow and not gone.
@@ -56,6 +57,7 @@ pub(super) fn agreed(encrypted: &TlsStream<TcpStream>) -> Version {
 /// the connection lives.
 pub(super) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
     let mut first = [0; PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
     loop {
         let seen = stream.peek(&mut first).await?;
         match &first[..seen] {
@@ -63,7 +65,10 @@ pub(super) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
             seen if seen == PREFACE => return Ok(Some(Version::HTTP_2)),
             seen if !PREFACE.starts_with(seen) => return Ok(Some(Version::HTTP_11)),
             // The first of its letters alone: looking again does not wait for more by itself.
-            _ => tokio::time::sleep(PREFACE_PAUSE).await,
+            _ => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
         }
     }
 }

@@ -151,7 +151,7 @@ impl Connections {
             () = self.stop.cancelled() => return None,
             greeted = tokio::time::timeout(HEAD_TIMEOUT, greeted) => greeted.ok()?,
         };
-        greeted.inspect_err(|error| tracing::debug!(%error, "no TLS handshake")).ok().flatten()
+        greeted.inspect_err(|error| tracing::debug!(%error, "a connection ended before it spoke")).ok().flatten()
     }
 }
 
