@@ -205,7 +205,7 @@ impl Pipeline {
         }
     }
 
-    /// The pipeline of the founding documents: five stages on one pool, weights 5/55/15/15/10.
+    /// The pipeline of the first dialect: five stages on one pool, weights 5/55/15/15/10.
     #[must_use]
     pub fn video() -> Self {
         let stage = |name: &str, weight, message: &str, expected_ms, keep| Stage {
