@@ -31,6 +31,7 @@ it("shows the way of a prompt to a film: each status in order, pictures as they 
     expect(inOrder).toEqual(["queued", "prompt_analysis", "generating_frames", "interpolating", "upscaling", "encoding", "complete"].slice(-inOrder.length));
     expect(inOrder.length).toBeGreaterThanOrEqual(6);
     expect(isDense(updates.flatMap(({ data }) => (data && !data.ephemeral ? [data.sequence] : [])))).toBe(true);
+    expect(new Set(recorded.states).size, `the screen goes back: ${recorded.states}`).toBe(recorded.states.length);
     expect(recorded.states.at(-1)).toBe("Finished");
     expect(recorded.states.length).toBeGreaterThanOrEqual(5);
 

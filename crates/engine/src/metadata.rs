@@ -48,18 +48,14 @@ pub(crate) fn of_worker(metadata: Option<&Metadata>) -> Metadata {
 /// Keeps `new` visible from here on. What no longer fits is shown once, with its own event, and left out afterwards: a
 /// talkative worker loses facts, not its run.
 pub(crate) fn remember(facts: &mut Arc<Metadata>, new: &Metadata) {
-    let is_news = |key: &str, value: &Value| {
-        !ENGINE_KEYS.contains(&key) && !MOMENT_KEYS.contains(&key) && facts.get(key) != Some(value)
-    };
-    if !new.iter().any(|(key, value)| is_news(key, value)) {
+    let stays = |key: &str| !ENGINE_KEYS.contains(&key) && !MOMENT_KEYS.contains(&key);
+    let lasting = || new.iter().filter(|(key, _)| stays(key));
+    if lasting().all(|(key, value)| facts.get(key) == Some(value)) {
         return;
     }
     let facts = Arc::make_mut(facts);
     let mut bytes = json_bytes(facts);
-    for (key, value) in new {
-        if ENGINE_KEYS.contains(&key.as_str()) || MOMENT_KEYS.contains(&key.as_str()) {
-            continue;
-        }
+    for (key, value) in lasting() {
         let before = facts.get(key).map_or(0, |old| entry_bytes(key, old));
         let after = bytes - before + entry_bytes(key, value);
         if after <= limits::METADATA_BYTES_MAX {
