@@ -1,7 +1,7 @@
 //! When idle connections look at their clocks: one wheel for all of them, instead of a timer of the runtime each.
 //!
 //! Almost every deadline of a live connection is a ping that is seconds away, and none of those has to be met to the
-//! millisecond: a nap ends up to a tenth of a second late. What is due sooner than [`NAP_MIN`] is a timer of the connection's
+//! millisecond: a nap ends up to half a second late. What is due sooner than [`NAP_MIN`] is a timer of the connection's
 //! own. Every connection that waits has a nap, so the wheel is also how all of them learn that the server goes away.
 
 use std::{
@@ -14,10 +14,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// The wheel turns so often. Ten times a second costs nothing, and a ping may be so late.
-const TICK: Duration = Duration::from_millis(100);
-/// 51 seconds: longer than any two pings are apart. A deadline beyond it is looked at once in between.
-const SLOTS: u64 = 512;
+/// The wheel turns so often, and a ping may be so late. Those of one turn wake the process once, and their pongs come
+/// together too: with ten thousand connections that is a seventh of what idling costs at ten turns a second.
+const TICK: Duration = Duration::from_millis(500);
+/// 64 seconds: longer than any two pings are apart. A deadline beyond it is looked at once in between.
+const SLOTS: u64 = 128;
 /// Nearer deadlines are not for naps, which end up to two ticks late.
 pub(crate) const NAP_MIN: Duration = Duration::from_secs(1);
 
@@ -147,7 +148,7 @@ impl Naps {
     }
 
     fn slot(&self, tick: u64) -> &Mutex<Slot> {
-        &self.slots[usize::try_from(tick % SLOTS).expect("below 512")]
+        &self.slots[usize::try_from(tick % SLOTS).expect("below 128")]
     }
 }
 
@@ -211,13 +212,14 @@ mod tests {
 
     #[test]
     fn a_nap_ends_when_it_is_due_and_at_most_a_tick_later() {
+        let tick = TICK.as_millis() as u64;
         let mut bed = Bed::new();
         for after in [1_000, 1_050, 12_345, 30_000] {
             let mut sleeper = Sleeper::new();
             bed.take(&mut sleeper, after);
             bed.pass(after - 1);
             assert_eq!((sleeper.rung(), bed.naps.hold(&sleeper.nap)), (0, true), "{after}");
-            bed.pass(101);
+            bed.pass(tick + 1);
             assert_eq!((sleeper.rung(), bed.naps.hold(&sleeper.nap)), (1, false), "{after}");
         }
     }
@@ -226,7 +228,7 @@ mod tests {
     fn a_deadline_beyond_the_wheel_is_looked_at_before() {
         let (mut bed, mut sleeper) = (Bed::new(), Sleeper::new());
         bed.take(&mut sleeper, 3_600_000);
-        bed.pass(52_000);
+        bed.pass(SLOTS * TICK.as_millis() as u64);
         assert_eq!(sleeper.rung(), 1);
     }
 
@@ -261,12 +263,15 @@ mod tests {
     #[test]
     fn a_nap_that_ended_meanwhile_gives_nobody_elses_place_back() {
         let (mut bed, mut first, mut second) = (Bed::new(), Sleeper::new(), Sleeper::new());
-        bed.take(&mut first, 1_000);
-        bed.pass(1_100);
+        let tick = TICK.as_millis() as u64;
+        bed.take(&mut first, 2 * tick);
+        bed.pass(3 * tick);
         // The same slot and place, a turn of the wheel later.
-        bed.take(&mut second, 51_100);
+        let turn = SLOTS * tick;
+        bed.take(&mut second, turn - tick);
+        assert_eq!((second.nap.tick - first.nap.tick, second.nap.place), (SLOTS, first.nap.place));
         bed.naps.leave(&mut first.nap);
-        bed.pass(51_200);
+        bed.pass(turn);
         assert_eq!((first.rung(), second.rung()), (1, 1));
     }
 

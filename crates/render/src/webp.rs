@@ -1,4 +1,4 @@
-//! Lossy WebP through libwebp, and nothing else: one of the two files where `unsafe` is allowed.
+//! Lossy WebP through libwebp, and nothing else: one of the three files where `unsafe` is allowed.
 #![expect(unsafe_code, reason = "libwebp is a C library; the calls are kept in this file")]
 
 use libwebp_sys::{

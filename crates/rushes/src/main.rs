@@ -9,6 +9,7 @@
 //! reach.rs      which server, with which token
 //! screen.rs     progress on a terminal, lines in a pipe
 //! signals.rs    Ctrl-C and SIGTERM
+//! warmth.rs     keeps only those pages of the program resident that are in use
 //! ```
 //! Everything that can be called from a program instead is in `sdk`, `server` and `render`.
 
@@ -22,6 +23,7 @@ mod screen;
 mod settings;
 mod signals;
 mod text;
+mod warmth;
 
 use std::process::ExitCode;
 

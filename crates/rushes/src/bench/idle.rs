@@ -30,6 +30,8 @@ pub(crate) struct Idle {
     pub(crate) base: u64,
     pub(crate) with: u64,
     pub(crate) beside: u64,
+    /// The server's own memory of it, before and with them.
+    pub(crate) own: (u64, u64),
     /// Share of a core.
     pub(crate) cpu: f64,
     /// Connecting and authenticating all.
@@ -61,9 +63,9 @@ impl Idle {
         self.opening_cpu * 1e6 / self.connections.max(1) as f64
     }
 
-    /// Bytes of one connection.
+    /// Bytes of one connection, of the server's own memory.
     pub(crate) fn each(&self) -> f64 {
-        self.with.saturating_sub(self.base) as f64 / self.connections.max(1) as f64
+        self.own.1.saturating_sub(self.own.0) as f64 / self.connections.max(1) as f64
     }
 }
 
@@ -107,7 +109,7 @@ async fn look(
     watch: Watch,
 ) -> Result<Idle> {
     let connections = plans.iter().map(|plan| plan.seats.len()).sum();
-    let base = process::memory(pids)?;
+    let (base, own_base) = (process::memory(pids)?, process::own_memory(pids)?);
     let mut crew = Crew::start(plans, load.load_core).await?;
     let before = process::processor_seconds(pids)?;
     let opening = crew.open(AT_ONCE, 0, Duration::from_secs(120)).await?;
@@ -118,8 +120,9 @@ async fn look(
     tokio::time::sleep(watch.lasts).await;
     let cpu = (process::processor_seconds(pids)? - before) / watch.lasts.as_secs_f64();
     let (with, beside) = (process::memory(pids)?, process::memory(beside)?);
+    let own = (own_base, process::own_memory(pids)?);
     let back = if watch.comes_back { Some(come_back(&mut crew, pids).await?) } else { None };
-    Ok(Idle { connections, base, with, beside, cpu, opening, opening_cpu, back })
+    Ok(Idle { connections, base, with, beside, own, cpu, opening, opening_cpu, back })
 }
 
 /// Everybody drops and comes back.
@@ -146,8 +149,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         ),
         Row::new(
             &format!("idle: with {} connections", grouped(load.connections as u64)),
-            format!("{:.1} MB, {} bytes each", megabytes(idle.with), grouped(idle.each() as u64)),
-            json!({"bytes": idle.with, "bytes_each": idle.each(), "connections": idle.connections}),
+            format!(
+                "{:.1} MB, {} bytes each of {:.1} MB of its own",
+                megabytes(idle.with),
+                grouped(idle.each() as u64),
+                megabytes(idle.own.1)
+            ),
+            json!({"bytes": idle.with, "own_bytes": idle.own.1, "bytes_each": idle.each(), "connections": idle.connections}),
         ),
         Row::new(
             "idle: connecting and authenticating them",

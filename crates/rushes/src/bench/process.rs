@@ -6,12 +6,18 @@ use anyhow::{Context, Result};
 
 /// Resident memory of all of them, in bytes.
 pub(crate) fn memory(pids: &[u32]) -> Result<u64> {
-    pids.iter().map(|pid| memory_of(*pid)).sum()
+    pids.iter().map(|pid| memory_of(*pid, "VmRSS:")).sum()
 }
 
-fn memory_of(pid: u32) -> Result<u64> {
+/// Their own part of it, in bytes: without pages of program files, which come and go with what they happen to do. What
+/// grows with load is all in here.
+pub(crate) fn own_memory(pids: &[u32]) -> Result<u64> {
+    pids.iter().map(|pid| memory_of(*pid, "RssAnon:")).sum()
+}
+
+fn memory_of(pid: u32, field: &str) -> Result<u64> {
     let status = read(pid, "status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find(|line| line.starts_with(field)).with_context(|| field.to_owned())?;
     let kilobytes: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
     Ok(kilobytes * 1024)
 }

@@ -30,13 +30,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     stand.run(rate, Duration::from_secs(3)).await?;
     let calm = stand.run(rate, STALL).await?;
     calm.tally.check(calm.sent * (load.watchers + STALLED) as u64)?;
-    let before = stand.memory()?.0;
+    let before = stand.grown()?;
     stand.crew.tell(&Order::Stall(true)).await?;
     let sent = stand.publish(rate, STALL).await?;
     let live = sent * load.watchers as u64;
     let at_live = |counts: &super::load::orders::Answer| counts.received - counts.received_stalled >= live;
     stand.crew.wait(0, Duration::from_secs(20), at_live).await?;
-    let during = stand.memory()?.0;
+    let during = stand.grown()?;
     let tally = stand.crew.report().await?;
     let behind = sent * STALLED as u64 - tally.counts.received_stalled;
     ensure!(behind > 0, "nobody stalled: the kernel's buffers took all of it; raise --seconds or --rate");

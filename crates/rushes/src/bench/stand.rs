@@ -75,8 +75,8 @@ pub(crate) struct Stand {
     turn: usize,
     /// By how much the bench itself was behind its plan at worst, since the last run began, in nanoseconds.
     late_max: u64,
-    /// Memory of the server before anybody connected, in bytes.
-    pub(crate) memory_before: u64,
+    /// The server's own memory before anybody connected, in bytes.
+    own_memory_before: u64,
     _house: Option<House>,
 }
 
@@ -155,11 +155,11 @@ impl Stand {
             http => target.plan_http(http, watching),
         };
         let plans = vec![events, target.plan(Follow::Nothing, idle)];
-        let memory_before = process::memory(&target.processes)?;
+        let own_memory_before = process::own_memory(&target.processes)?;
         let mut crew = Crew::start(plans, load.load_core).await?;
         crew.open(OPENED_AT_ONCE, 0, Duration::from_secs(120)).await?;
         let numbers = vec![0; shape.channels];
-        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, late_max: 0, memory_before, _house: house })
+        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, late_max: 0, own_memory_before, _house: house })
     }
 
     /// Publishes `rate` messages a second for `duration`, round about the channels, and waits until all are delivered.
@@ -237,6 +237,11 @@ impl Stand {
     /// The same of memory, in bytes.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
         Ok((process::memory(&self.target.processes)?, process::memory(&self.target.beside)?))
+    }
+
+    /// By how much the server's own memory has grown since before there was anybody, in bytes.
+    pub(crate) fn grown(&self) -> Result<u64> {
+        Ok(process::own_memory(&self.target.processes)?.saturating_sub(self.own_memory_before))
     }
 
     /// Climbs rates until one fails twice, and answers the best run before that. A rung fails when p99 passes `bound_ms`,

@@ -80,7 +80,7 @@ async fn events(load: &Load, name: &str) -> Result<Row> {
     let ran = stand.run(rate, load.duration()).await?;
     ran.tally.check(ran.sent)?;
     let micros = ran.cpu * 1e6 / ran.sent.max(1) as f64;
-    let bytes = stand.memory()?.0.saturating_sub(stand.memory_before) as f64 / connections.max(1) as f64;
+    let bytes = stand.grown()? as f64 / connections.max(1) as f64;
     let text = format!(
         "{}; {} KB a connection, {micros:.0} µs of server CPU an event",
         latency_text(&ran.tally.latency),

@@ -24,7 +24,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         [("WebSocket", Transport::WebSocket), ("SSE", Transport::Stream), ("long-poll", Transport::Poll)]
     {
         let mut stand = Stand::start_over(load, &Subject::durable(), Shape::unique(connections), transport).await?;
-        let each = stand.memory()?.0.saturating_sub(stand.memory_before) / connections as u64;
+        let each = stand.grown()? / connections as u64;
         let ran = stand.run(rate, load.duration()).await?;
         ran.tally.check(ran.sent)?;
         let cpu = ran.cpu * 1e6 / ran.sent as f64;

@@ -4,7 +4,7 @@ use clap::Args;
 use server::{Mode, Options};
 
 use super::wide_runtime;
-use crate::{fault::Fault, settings::Settings, signals::Signals};
+use crate::{fault::Fault, settings::Settings, signals::Signals, warmth};
 
 /// Needs a secret (JWT_SECRET, or `secret_file`); workers connect with `rushes worker`. The first SIGTERM or Ctrl-C drains,
 /// the second ends at once.
@@ -26,7 +26,12 @@ impl Serve {
                 eprintln!("warning: {warning}");
             }
             println!("rushes {} listens on {}", env!("CARGO_PKG_VERSION"), running.origin());
-            signals.serve(running.is_encrypted().then_some(|| running.reload_certificates())).await?;
+            let reload = running.is_encrypted().then_some(|| running.reload_certificates());
+            tokio::select! {
+                biased;
+                ended = signals.serve(reload) => ended?,
+                never = warmth::keep_small() => match never {},
+            }
             running.stop().await;
             Ok(())
         })
