@@ -1,7 +1,7 @@
 //! When idle connections look at their clocks: one wheel for all of them, instead of a timer of the runtime each.
 //!
 //! Almost every deadline of a live connection is a ping that is seconds away, and none of those has to be met to the
-//! millisecond: a nap ends up to half a second late. What is due sooner than [`NAP_MIN`] is a timer of the connection's
+//! millisecond: a nap ends up to a quarter of a second late. What is due sooner than [`NAP_MIN`] is a timer of the connection's
 //! own. Every connection that waits has a nap, so the wheel is also how all of them learn that the server goes away.
 
 use std::{
@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The wheel turns so often, and a ping may be so late. Those of one turn wake the process once, and their pongs come
-/// together too: with ten thousand connections that is a seventh of what idling costs at ten turns a second.
-const TICK: Duration = Duration::from_millis(500);
+/// together too: with ten thousand connections that is an eighth of what idling costs at ten turns a second.
+const TICK: Duration = Duration::from_millis(250);
 /// 64 seconds: longer than any two pings are apart. A deadline beyond it is looked at once in between.
-const SLOTS: u64 = 128;
+const SLOTS: u64 = 256;
 /// Nearer deadlines are not for naps, which end up to two ticks late.
 pub(crate) const NAP_MIN: Duration = Duration::from_secs(1);
 
@@ -148,7 +148,7 @@ impl Naps {
     }
 
     fn slot(&self, tick: u64) -> &Mutex<Slot> {
-        &self.slots[usize::try_from(tick % SLOTS).expect("below 128")]
+        &self.slots[usize::try_from(tick % SLOTS).expect("below 256")]
     }
 }
 

@@ -277,7 +277,8 @@ impl Connection {
         let deadline = self.deadline();
         // At least a millisecond: a deadline that passed was just seen to.
         let wait = Duration::from_millis(deadline.since(now).max(1));
-        let near = wait < NAP_MIN;
+        // A departure has its own timer too: the wheel would close a crowd in bursts.
+        let near = wait < NAP_MIN || self.departure.is_some();
         let naps = &self.gateway.naps;
         // With a near deadline any nap will do: it is how the connection hears that the server goes away.
         if !naps.hold(&self.nap) || (self.nap_at > deadline && !near) {
