@@ -159,6 +159,16 @@ impl Server {
         self.process.0.id()
     }
 
+    /// The server's own memory, in bytes: without pages of the program, which come and go.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn own_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("RssAnon")?;
+        Ok(line.split_whitespace().nth(1).context("a number")?.parse::<u64>()? * 1024)
+    }
+
     /// Starts it again on the same address and folder.
     pub fn start_again(&mut self) -> Result<()> {
         let (process, url) = spawn(&self.data, self.address(), &self.environment)?;

@@ -152,6 +152,18 @@ impl Socket {
         }
     }
 
+    /// Says goodbye and waits for the server's.
+    ///
+    /// # Errors
+    /// When the connection breaks without one.
+    pub async fn close(mut self) -> Result<()> {
+        timeout(PATIENCE, self.0.close(None)).await??;
+        while let Some(message) = timeout(PATIENCE, self.0.next()).await? {
+            message?;
+        }
+        Ok(())
+    }
+
     /// The code and reason of the end, past everything before it.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ async fn a_hundred_thousand_subscribes_are_answered_and_cost_nothing() -> Result
     const SUBSCRIBES: usize = 100_000;
     let server = Server::start()?;
     let mut socket = Socket::live(&server.url, "ada").await?;
-    let before = resident(&server)?;
+    let before = server.own_memory()?;
     let (mut answered, mut limited) = (0, 0);
     // In rounds, so that both sides take turns.
     for round in 0..SUBSCRIBES / 100 {
@@ -73,7 +73,7 @@ async fn a_hundred_thousand_subscribes_are_answered_and_cost_nothing() -> Result
     }
     assert_eq!(answered, SUBSCRIBES);
     assert!(limited > SUBSCRIBES / 2, "{limited} were too many");
-    let grown = resident(&server)?.saturating_sub(before);
+    let grown = server.own_memory()?.saturating_sub(before);
     assert!(grown < 16 * 1024 * 1024, "{grown} bytes are left of them");
     // Ids that do not exist leave no tails.
     let health = Reply::of(server.http("GET", "/health")?).await?.json()?;
@@ -123,10 +123,4 @@ async fn positions_that_cannot_be_read_are_refused_and_those_nobody_had_are_told
         assert_eq!(error["type"], "error", "{bad}: {error}");
     }
     timeout(PATIENCE, goes_on(&server)).await?
-}
-
-fn resident(server: &Server) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse::<u64>()? * 1024)
 }
