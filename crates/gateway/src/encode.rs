@@ -211,7 +211,7 @@ impl Encoder {
                 continue;
             };
             let link = self.links.url(&event.generation_id, &artifact, now);
-            event.metadata.insert(url.to_owned(), Value::String(link));
+            Arc::make_mut(&mut event.metadata).insert(url.to_owned(), Value::String(link));
         }
     }
 }
