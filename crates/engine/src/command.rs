@@ -161,7 +161,7 @@ pub enum Action {
         /// A sentence for people.
         message: Option<String>,
         /// Facts beside it.
-        metadata: Option<Metadata>,
+        metadata: Option<Arc<Metadata>>,
     },
     /// Worker: the stage ended well; the next stage of the run starts in the same commit.
     StageCompleted {
@@ -183,7 +183,7 @@ pub enum Action {
         /// A sentence for people.
         message: String,
         /// Facts beside it.
-        metadata: Option<Metadata>,
+        metadata: Option<Arc<Metadata>>,
     },
     /// Worker: a file was uploaded and is announced. It belongs to the stage that runs, so it comes before that stage's end.
     Artifact {
@@ -221,7 +221,7 @@ pub enum Action {
         /// Under which fence.
         fence: Fence,
         /// Facts for the terminal event or for later runs.
-        outputs: Metadata,
+        outputs: Arc<Metadata>,
     },
     /// Worker: the run failed.
     Fail {

@@ -118,7 +118,7 @@ pub enum Fact {
     /// A line worth keeping.
     Logged {
         /// Facts that stay visible.
-        metadata: Option<Metadata>,
+        metadata: Option<Arc<Metadata>>,
     },
     /// A file was kept.
     Kept {

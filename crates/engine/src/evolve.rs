@@ -1,6 +1,6 @@
 //! The fold: a generation is what its events make of it. Decides nothing; whatever was committed is taken as it is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use protocol::{
     CausalId, GenerationId, Metadata, Pipeline, Sequence, StageName, TenantId, Timestamp, UserId, http::Priority,
@@ -89,7 +89,7 @@ impl State {
             checkpoint: None,
             facts: Arc::default(),
             attempt: protocol::Attempt(1),
-            attempts: BTreeMap::new(),
+            attempts: Arc::default(),
         };
         let Fact::Accepted(request) = fact else {
             state.apply(fact, at);
@@ -172,7 +172,7 @@ impl State {
             }
             Fact::CleanUpStarted { ending, not_before } => self.clean_up(ending, *not_before, at),
             Fact::Prioritized { priority } => self.priority = *priority,
-            Fact::Logged { metadata } => self.remember(metadata.as_ref()),
+            Fact::Logged { metadata } => self.remember(metadata.as_deref()),
             Fact::Kept { stage, artifact } => {
                 self.artifacts.retain(|(_, other)| other.name != artifact.name);
                 self.artifacts.push((stage.clone(), artifact.clone()));
@@ -221,7 +221,7 @@ impl State {
         known.warned = false;
         known.progress = 0.0;
         self.stage = index;
-        self.attempts.insert(stage.clone(), protocol::Attempt(known.failures + 1));
+        Arc::make_mut(&mut self.attempts).insert(stage.clone(), protocol::Attempt(known.failures + 1));
     }
 
     fn move_on(&mut self, progress: f64, at: Timestamp) {

@@ -1,5 +1,7 @@
 //! Dead letters: what failed for good, as an operator looks at it.
 
+use std::collections::BTreeMap;
+
 use protocol::{EventType, dead::DeadLetter};
 
 use crate::{
@@ -28,7 +30,7 @@ pub fn letter(after: &State, events: &[Event]) -> Option<DeadLetter> {
         message: failure.message.clone(),
         hint: failure.hint.clone(),
         fingerprint: fingerprint(after, failure),
-        attempts: after.attempts.clone(),
+        attempts: BTreeMap::clone(&after.attempts),
         created_at: after.created_at,
         failed_at: after.updated_at,
         redriven_as: None,

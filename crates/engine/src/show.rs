@@ -1,5 +1,7 @@
 //! What a screen sees of a generation: each event is a complete snapshot, rendered from the state after it.
 
+use std::sync::Arc;
+
 use protocol::{Attempt, EventId, EventType, Metadata, Status, Timestamp};
 use serde_json::{Map, Value};
 
@@ -15,7 +17,7 @@ pub(crate) struct Says {
     /// For people; `None` leaves the sentence that is shown.
     pub(crate) message: Option<String>,
     /// Beside what stays visible.
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: Arc<Metadata>,
     /// When it is not the try of the stage that runs.
     pub(crate) attempt: Option<Attempt>,
 }
@@ -27,14 +29,18 @@ impl Says {
     }
 
     /// Says it with these facts.
-    pub(crate) fn facts(mut self, metadata: Metadata) -> Self {
-        self.metadata.extend(metadata);
+    pub(crate) fn facts(mut self, metadata: Arc<Metadata>) -> Self {
+        if self.metadata.is_empty() {
+            self.metadata = metadata;
+        } else {
+            Arc::make_mut(&mut self.metadata).extend(Arc::unwrap_or_clone(metadata));
+        }
         self
     }
 
     /// Says it with this fact.
     pub(crate) fn fact(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.metadata.insert(key.to_owned(), value.into());
+        Arc::make_mut(&mut self.metadata).insert(key.to_owned(), value.into());
         self
     }
 
@@ -85,13 +91,20 @@ impl State {
         }
     }
 
-    fn visible(&self, own: Metadata) -> Metadata {
+    /// What stays visible, with `own` on top. Most events add nothing, or say all that stays: then nothing is copied.
+    fn visible(&self, own: Arc<Metadata>) -> Arc<Metadata> {
+        if self.client.is_none() && own.is_empty() {
+            return Arc::clone(&self.facts);
+        }
+        if self.client.is_none() && self.facts.keys().all(|key| own.contains_key(key)) {
+            return own;
+        }
         let mut all: Map<String, Value> = Map::clone(&self.facts);
         if let Some(client) = &self.client {
             all.insert("client".to_owned(), Value::Object(Map::clone(client)));
         }
-        all.extend(own);
-        all
+        all.extend(Arc::unwrap_or_clone(own));
+        all.into()
     }
 
     fn attempt_now(&self) -> Attempt {

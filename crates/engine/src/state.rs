@@ -184,7 +184,7 @@ pub struct State {
     /// Try of the stage that runs, for people, from 1.
     pub attempt: Attempt,
     /// Tries by stage, for people, with stages never tried left out.
-    pub attempts: BTreeMap<StageName, Attempt>,
+    pub attempts: Arc<BTreeMap<StageName, Attempt>>,
 }
 
 /// When the stage that runs has to end, one way or the other.

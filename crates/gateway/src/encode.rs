@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use access::Links;
 use bytes::Bytes;
 use protocol::{
-    ArtifactName, Epoch, Event, Hint, Metadata, Position, Sequence, Timestamp, json_length, json_of, live::Recovery,
+    ArtifactName, Epoch, Event, Hint, Metadata, Position, Sequence, Timestamp, in_scratch, json_length, live::Recovery,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -127,22 +127,31 @@ impl Encoder {
     /// The JSON of the event itself, shared. Links keep the hour in which it was first written; they live at least 24 hours
     /// and a tail forgets long before.
     pub fn data(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
-        encoded.data.get_or_init(|| self.write(&encoded.source, now)).clone()
+        let build = || {
+            in_scratch(|text| {
+                self.write(&encoded.source, now, text);
+                Bytes::copy_from_slice(text)
+            })
+        };
+        encoded.data.get_or_init(build).clone()
     }
 
     /// A whole WebSocket message, header included, shared by everybody it is sent to within a second.
     pub fn live(&self, encoded: &Encoded, now: Timestamp) -> Bytes {
-        let build = || (now, self.live_with(encoded, Aside::default(), now));
+        let build = || (now, self.frame(encoded, Aside::default(), now));
         let (at, shared) = encoded.live.get_or_init(build);
         if now.since(*at) <= STAMP_AGE_MAX_MS { shared.clone() } else { self.live_with(encoded, Aside::default(), now) }
     }
 
-    /// A whole WebSocket message for one reader.
+    /// A whole WebSocket message for one reader. Others come like it, and what they share is kept for them.
     pub fn live_with(&self, encoded: &Encoded, aside: Aside, now: Timestamp) -> Bytes {
-        let data = self.data(encoded, now);
-        let mut text = Vec::with_capacity(data.len() + 192);
-        text.extend_from_slice(br#"{"type":"status_update","data":"#);
-        text.extend_from_slice(&data);
+        self.data(encoded, now);
+        self.frame(encoded, aside, now)
+    }
+
+    /// A WebSocket message around the JSON of the event: that which is kept, or else one that is not. Most events have one
+    /// message and no other form, and are so written once.
+    fn frame(&self, encoded: &Encoded, aside: Aside, now: Timestamp) -> Bytes {
         let rest = Rest {
             generation_id: encoded.event().generation_id.as_str(),
             position: encoded.position(&self.epoch),
@@ -150,9 +159,16 @@ impl Encoder {
             recovery: aside.recovery,
             timestamp: now,
         };
-        text.push(b',');
-        append_fields(&mut text, &rest);
-        encode_text(&text)
+        in_scratch(|text| {
+            text.extend_from_slice(br#"{"type":"status_update","data":"#);
+            match encoded.data.get() {
+                Some(data) => text.extend_from_slice(data),
+                None => self.write(&encoded.source, now, text),
+            }
+            text.push(b',');
+            append_fields(text, &rest);
+            encode_text(text)
+        })
     }
 
     /// The JSON of the event with its `position` in it, for one reader of many generations.
@@ -175,16 +191,16 @@ impl Encoder {
         encoded.sse.get_or_init(build).clone()
     }
 
-    fn write(&self, source: &Source, now: Timestamp) -> Bytes {
-        let json = match source {
-            Source::Event(event) if has_links(&event.metadata) => json_of(&self.event(event, now)),
-            Source::Event(event) => json_of(&**event),
+    fn write(&self, source: &Source, now: Timestamp, text: &mut Vec<u8>) {
+        let written = match source {
+            Source::Event(event) if has_links(&event.metadata) => serde_json::to_writer(text, &self.event(event, now)),
+            Source::Event(event) => serde_json::to_writer(text, &**event),
             Source::Hint(hint) if has_links(&hint.status.metadata) => {
-                json_of(&Hint::new(self.event(&hint.status, now), hint.tick))
+                serde_json::to_writer(text, &Hint::new(self.event(&hint.status, now), hint.tick))
             }
-            Source::Hint(hint) => json_of(&**hint),
+            Source::Hint(hint) => serde_json::to_writer(text, &**hint),
         };
-        Bytes::from(json.expect("events hold texts, numbers and JSON"))
+        written.expect("events hold texts, numbers and JSON");
     }
 
     fn link(&self, event: &mut Event, now: Timestamp) {
@@ -195,7 +211,7 @@ impl Encoder {
                 continue;
             };
             let link = self.links.url(&event.generation_id, &artifact, now);
-            event.metadata.insert(url.to_owned(), Value::String(link));
+            Arc::make_mut(&mut event.metadata).insert(url.to_owned(), Value::String(link));
         }
     }
 }
@@ -240,4 +256,33 @@ fn append_fields(text: &mut Vec<u8>, fields: &impl Serialize) {
 
 fn has_links(metadata: &Metadata) -> bool {
     LINKED.iter().any(|(name, _)| metadata.contains_key(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_same_whichever_form_was_asked_for_before() {
+        let event: Event = serde_json::from_value(json!({
+            "eventId": "c.0", "generationId": "gen_a", "tenantId": "default", "userId": "u", "causalId": "c",
+            "sequence": 7, "attempt": 1, "type": "complete", "state": "complete", "status": "complete",
+            "progress": 100.0, "message": "ä", "metadata": {"video": "film.mp4"}, "timestamp": 5,
+        }))
+        .unwrap();
+        let (now, secret) = (Timestamp(9), access::Secret::new("of a test").unwrap());
+        let encoder = Encoder::new(Epoch::new("k3f9").unwrap(), Links::new(&secret, None));
+        let forms = |encoded: &Encoded, first: bool| {
+            if first {
+                encoder.data(encoded, now);
+            }
+            (encoder.live(encoded, now), encoder.live_with(encoded, Aside::default(), now), encoder.data(encoded, now))
+        };
+        let (live, own, data) = forms(&Encoded::one(event.clone()), false);
+        assert_eq!(forms(&Encoded::one(event), true), (live.clone(), live.clone(), data.clone()));
+        assert_eq!(own, live);
+        assert!(live.windows(data.len()).any(|part| part == data) && data.ends_with(b"}"));
+    }
 }

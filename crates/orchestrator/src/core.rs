@@ -479,7 +479,7 @@ impl Core {
             Input::Switch(switch) => self.switch(&switch),
             Input::Waiting { gate, generations } => self.waiting(&gate, generations),
             Input::Connected { session, bearer } => self.connected(session, bearer.user),
-            Input::Said { session, message } => self.said(session, *message),
+            Input::Said { session, message } => self.said(session, message),
             Input::Unreadable { session, why } => self.complain(session, &why),
             Input::Frame { session, bytes } => self.frame(session, &bytes),
             Input::Closed { session } => self.closed(session),

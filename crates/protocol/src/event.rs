@@ -2,6 +2,8 @@
 //!
 //! What only the rules need to fold a generation is not here: the engine keeps it beside the event.
 
+use std::sync::Arc;
+
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -187,8 +189,9 @@ pub struct Event {
     /// A sentence for people.
     pub message: String,
     /// Facts beside it; absent when there are none.
+    // Shared with what they were made of: most events add nothing to it.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// When it was decided.
     pub timestamp: Timestamp,
 }

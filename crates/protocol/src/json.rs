@@ -17,14 +17,19 @@ thread_local! {
 /// # Errors
 /// [`serde_json::Error`] when `value` cannot be JSON.
 pub fn json_of(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    // Not held while `value` is written, which may itself come here.
+    in_scratch(|scratch| serde_json::to_writer(&mut *scratch, value).map(|()| scratch.as_slice().to_vec()))
+}
+
+/// What `write` makes of the thread's scratch, which it gets empty: for texts of several parts that end up in one piece.
+pub fn in_scratch<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    // Not held meanwhile, for what is written may itself come here.
     let mut scratch = SCRATCH.take();
     scratch.clear();
-    let written = serde_json::to_writer(&mut scratch, value).map(|()| scratch.as_slice().to_vec());
+    let made = write(&mut scratch);
     if scratch.capacity() <= SCRATCH_BYTES_MAX {
         SCRATCH.set(scratch);
     }
-    written
+    made
 }
 
 /// Bytes that `value` takes as JSON; `None` when it cannot be written.

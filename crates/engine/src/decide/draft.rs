@@ -25,7 +25,7 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// Nothing yet, on `state`.
     pub(super) fn new(state: &State, command: &'a CommandId, now: Timestamp) -> Self {
-        Self { state: state.clone(), command, now, events: Vec::new() }
+        Self { state: state.clone(), command, now, events: Vec::with_capacity(1) }
     }
 
     /// The first event of a generation that `fact` just made.

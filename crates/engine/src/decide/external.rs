@@ -1,5 +1,7 @@
 //! Producers outside: they write the status themselves, hold no lease, and end by their own word or by silence.
 
+use std::sync::Arc;
+
 use protocol::{EventType, StageName, http::Report, limits, worker::FailureKind};
 
 use crate::{
@@ -21,7 +23,7 @@ pub(super) fn report(mut draft: Draft<'_>, report: &Report) -> Result<Decision, 
     metadata::check("metadata", report.metadata.as_ref())?;
     let said = report.message.as_deref().filter(|message| !message.is_empty());
     let said = said.map(|message| words::clip(message, limits::MESSAGE_BYTES_MAX));
-    let facts = report.metadata.clone().unwrap_or_default();
+    let facts = Arc::new(report.metadata.clone().unwrap_or_default());
     let line = |fallback: &str| Says::message(said.clone().unwrap_or_else(|| fallback.to_owned()));
     match report.status.as_str() {
         "complete" => Ok(draft.end(protocol::State::Complete, line(words::COMPLETE).facts(facts))),

@@ -1,5 +1,7 @@
 //! Runs: granted to a worker, and ended by its word or by its loss. A retry is decided here, as is the end of all retries.
 
+use std::sync::Arc;
+
 use protocol::{EventType, Fence, Metadata, PoolName, Timestamp, limits, worker::FailureKind};
 use serde_json::Value;
 
@@ -52,7 +54,7 @@ pub(super) fn grant(mut draft: Draft<'_>, context: &Context<'_>, grant: &Grant) 
 
 /// The run is done: what of it is not completed yet is, and the next run waits for its worker, or all is over. Once a
 /// cancel was asked for, completion is out of reach: the files stay and the end is `cancelled`.
-pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metadata) -> Result<Decision, Refusal> {
+pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Arc<Metadata>) -> Result<Decision, Refusal> {
     metadata::check("outputs", Some(outputs))?;
     if draft.state().phase == Phase::Cancelling {
         return Ok(owner::cancelled(draft, context));
@@ -73,7 +75,7 @@ pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metada
             }
         }
     }
-    let mut outputs_left = Some(outputs).filter(|outputs| !outputs.is_empty());
+    let mut outputs_left = Some(&**outputs).filter(|outputs| !outputs.is_empty());
     for index in run.clone() {
         if !draft.state().stages[index].completed {
             let outputs = outputs_left.take_if(|_| index + 1 == run.end);
@@ -81,7 +83,7 @@ pub(super) fn done(mut draft: Draft<'_>, context: &Context<'_>, outputs: &Metada
         }
     }
     if is_last_run {
-        let says = Says::message(words::COMPLETE).facts(metadata::of_worker(Some(outputs)));
+        let says = Says::message(words::COMPLETE).facts(metadata::of_worker(outputs));
         return Ok(draft.end(protocol::State::Complete, says));
     }
     let waits = Wait { outputs: outputs_left.cloned(), ..Wait::at(run.end) };

@@ -1,5 +1,7 @@
 //! What a worker leaves beside the stages: log lines, kept files, checkpoints, slots it no longer needs.
 
+use std::sync::Arc;
+
 use protocol::{ArtifactName, EventType, Metadata, PoolName, StageName, json_length, limits, worker::Artifact};
 use serde_json::{Value, json};
 
@@ -17,14 +19,16 @@ use crate::{
 const PATIENCE_MS: u64 = 7_200;
 
 /// A line worth keeping.
-pub(super) fn log(mut draft: Draft<'_>, message: &str, facts: Option<&Metadata>) -> Result<Decision, Refusal> {
-    metadata::check("metadata", facts)?;
+pub(super) fn log(mut draft: Draft<'_>, message: &str, facts: Option<&Arc<Metadata>>) -> Result<Decision, Refusal> {
+    metadata::check("metadata", facts.map(|facts| &**facts))?;
     draft.check_room(draft.state().updated_at, PATIENCE_MS)?;
-    let facts = facts.map(|facts| metadata::of_worker(Some(facts))).filter(|facts| !facts.is_empty());
-    let mut says = Says { metadata: facts.clone().unwrap_or_default(), ..Says::default() };
-    if !message.is_empty() {
-        says.message = Some(words::clip(message, limits::MESSAGE_BYTES_MAX));
-    }
+    let facts = facts.map(metadata::of_worker).filter(|facts| !facts.is_empty());
+    let message = Some(message).filter(|message| !message.is_empty());
+    let says = Says {
+        message: message.map(|message| words::clip(message, limits::MESSAGE_BYTES_MAX)),
+        metadata: facts.clone().unwrap_or_default(),
+        attempt: None,
+    };
     draft.push(EventType::Log, Fact::Logged { metadata: facts }, says);
     Ok(draft.finish())
 }

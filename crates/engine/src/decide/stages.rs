@@ -1,5 +1,7 @@
 //! Stages: how far the one that runs is, and how it hands over to the next of its run.
 
+use std::sync::Arc;
+
 use protocol::{EventType, Metadata, StageName, limits};
 
 use crate::{
@@ -18,13 +20,14 @@ pub(super) struct Moved<'a> {
     pub(super) stage: &'a StageName,
     pub(super) progress: f64,
     pub(super) message: Option<&'a str>,
-    pub(super) metadata: Option<&'a Metadata>,
+    pub(super) metadata: Option<&'a Arc<Metadata>>,
 }
 
 /// The stage moved on. A lower value than the last is not shown: the bar stays. A later stage of the run ends those before it.
 pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Decision, Refusal> {
     let reached = progress::check(moved.progress)?;
-    metadata::check("metadata", moved.metadata)?;
+    let facts = moved.metadata.map(|metadata| &**metadata);
+    metadata::check("metadata", facts)?;
     let target = place(draft.state(), moved.stage)?;
     let known = &draft.state().stages[draft.state().stage];
     if target < draft.state().stage || (target == draft.state().stage && known.completed) {
@@ -43,11 +46,12 @@ pub(super) fn moved(mut draft: Draft<'_>, moved: &Moved<'_>) -> Result<Decision,
         Some(message) => words::clip(message, limits::MESSAGE_BYTES_MAX),
         None => {
             let own = draft.state().pipeline.stage_at(target).map(words::stage);
-            words::counted(own.unwrap_or_default(), moved.metadata)
+            words::counted(own.unwrap_or_default(), facts)
         }
     };
     let fact = Fact::Progressed { progress: reached.max(draft.state().stages[target].progress) };
-    draft.push(EventType::StageProgress, fact, Says::message(line).facts(metadata::of_worker(moved.metadata)));
+    let metadata = moved.metadata.map(metadata::of_worker).unwrap_or_default();
+    draft.push(EventType::StageProgress, fact, Says { message: Some(line), metadata, attempt: None });
     Ok(draft.finish())
 }
 

@@ -107,7 +107,8 @@ impl Bed {
 
     pub(crate) fn said(&self, stage: &str, progress: f64, message: &str, metadata: Value) -> Action {
         let (lease, fence) = self.right();
-        let (message, metadata) = (Some(message.to_owned()).filter(|text| !text.is_empty()), Some(facts(metadata)));
+        let (message, metadata) =
+            (Some(message.to_owned()).filter(|text| !text.is_empty()), Some(facts(metadata).into()));
         Action::Progress { lease, fence, stage: name(stage), progress, message, metadata }
     }
 
@@ -118,7 +119,7 @@ impl Bed {
 
     pub(crate) fn log(&self, message: &str, metadata: Value) -> Action {
         let (lease, fence) = self.right();
-        Action::Log { lease, fence, message: message.to_owned(), metadata: Some(facts(metadata)) }
+        Action::Log { lease, fence, message: message.to_owned(), metadata: Some(facts(metadata).into()) }
     }
 
     pub(crate) fn artifact(&self, name: &str) -> Action {
@@ -138,7 +139,7 @@ impl Bed {
 
     pub(crate) fn done(&self, outputs: Value) -> Action {
         let (lease, fence) = self.right();
-        Action::Done { lease, fence, outputs: facts(outputs) }
+        Action::Done { lease, fence, outputs: facts(outputs).into() }
     }
 
     pub(crate) fn fail(&self, kind: FailureKind) -> Action {

@@ -152,7 +152,7 @@ fn action(bed: &Bed, step: &Step) -> Option<Action> {
             let (lease, fence) = with(*right);
             // Mostly the stage that runs, else any.
             let index = if *message { state.stage } else { *index };
-            let metadata = Some(facts(json!({"currentFrame": index})));
+            let metadata = Some(facts(json!({"currentFrame": index})).into());
             let message = message.then(|| format!("at {progress}"));
             Action::Progress { lease, fence, stage: stage(index), progress: *progress, message, metadata }
         }
@@ -163,7 +163,7 @@ fn action(bed: &Bed, step: &Step) -> Option<Action> {
         }
         Step::Log { key, right } => {
             let (lease, fence) = with(*right);
-            let metadata = Some(facts(json!({format!("key{key}"): state.sequence.0})));
+            let metadata = Some(facts(json!({format!("key{key}"): state.sequence.0})).into());
             Action::Log { lease, fence, message: "a line".to_owned(), metadata }
         }
         Step::Artifact { name, right } => {
@@ -180,7 +180,7 @@ fn action(bed: &Bed, step: &Step) -> Option<Action> {
         }
         Step::Done { right } => {
             let (lease, fence) = with(*right);
-            Action::Done { lease, fence, outputs: facts(json!({"seed": 7})) }
+            Action::Done { lease, fence, outputs: facts(json!({"seed": 7})).into() }
         }
         Step::Fail { kind, right } => {
             let (lease, fence) = with(*right);

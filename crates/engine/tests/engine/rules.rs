@@ -188,9 +188,9 @@ fn a_full_history_drops_progress_but_neither_edges_nor_the_signs_of_a_stage_that
 fn facts_of_logs_and_outputs_stay_visible_but_not_what_is_true_for_a_moment() {
     let mut bed = Bed::running(two_runs());
     bed.must(bed.log("understood", json!({"scene": "sea", "errorCode": "X", "currentFrame": 3})));
-    assert_eq!(bed.last().metadata, facts(json!({"scene": "sea", "currentFrame": 3})));
+    assert_eq!(*bed.last().metadata, facts(json!({"scene": "sea", "currentFrame": 3})));
     bed.must(bed.progress("draw", 5.0));
-    assert_eq!(bed.last().metadata, facts(json!({"scene": "sea"})));
+    assert_eq!(*bed.last().metadata, facts(json!({"scene": "sea"})));
 }
 
 #[test]

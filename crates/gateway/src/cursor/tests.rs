@@ -1,11 +1,11 @@
 //! A watcher against a bus that loses, repeats and reorders.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use proptest::prelude::*;
 use protocol::{
-    Attempt, CausalId, Epoch, Event, EventId, EventType, GenerationId, Metadata, Sequence, State, Status, TenantId,
-    Timestamp, UserId,
+    Attempt, CausalId, Epoch, Event, EventId, EventType, GenerationId, Sequence, State, Status, TenantId, Timestamp,
+    UserId,
     live::{Delivery, Recovery},
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn event(sequence: u64) -> Event {
         status: Status::GeneratingFrames,
         progress: 0.0,
         message: String::new(),
-        metadata: Metadata::new(),
+        metadata: Arc::default(),
         timestamp: Timestamp(sequence),
     }
 }

@@ -212,7 +212,7 @@ impl Bed {
             let last = Arc::make_mut(&mut last.event);
             last.kind = kind;
             last.state = State::Complete;
-            last.metadata.insert("video".into(), "film.mp4".into());
+            Arc::make_mut(&mut last.metadata).insert("video".into(), "film.mp4".into());
         }
         self.commit(change).await;
     }

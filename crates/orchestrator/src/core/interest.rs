@@ -236,9 +236,10 @@ impl Core {
             let tick = seen.tick;
             let mut show = latest;
             show.message = format!("Waiting in queue (position {position})");
-            show.metadata.insert("queuePosition".to_owned(), json!(position));
+            let metadata = Arc::make_mut(&mut show.metadata);
+            metadata.insert("queuePosition".to_owned(), json!(position));
             if let Some(eta_s) = eta_s {
-                show.metadata.insert("estimatedSecondsRemaining".to_owned(), json!(eta_s));
+                metadata.insert("estimatedSecondsRemaining".to_owned(), json!(eta_s));
             }
             show.timestamp = self.now;
             self.publish_hint(show, tick);

@@ -307,7 +307,7 @@ impl Core {
             stage: pending.stage,
             progress: pending.progress,
             message: pending.message,
-            metadata: pending.metadata,
+            metadata: pending.metadata.map(Arc::new),
         };
         self.put(generation, Task::Decide { command: engine::Command { id, action }, birth: None }, Then::May);
     }

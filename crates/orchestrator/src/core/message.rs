@@ -1,5 +1,7 @@
 //! What a worker says, as commands of the engine.
 
+use std::sync::Arc;
+
 use engine::Action;
 use protocol::{
     CommandId, GenerationId, LeaseId, limits,
@@ -24,8 +26,8 @@ pub(super) enum Unaddressed {
 }
 
 /// Reads a durable message.
-pub(super) fn address(message: WorkerMessage) -> Result<Addressed, Unaddressed> {
-    let (lease, event_id) = match &message {
+pub(super) fn address(message: Box<WorkerMessage>) -> Result<Addressed, Unaddressed> {
+    let (lease, event_id) = match &*message {
         WorkerMessage::Event { lease, event_id, .. }
         | WorkerMessage::Checkpoint { lease, event_id, .. }
         | WorkerMessage::Artifact { lease, event_id, .. }
@@ -33,13 +35,13 @@ pub(super) fn address(message: WorkerMessage) -> Result<Addressed, Unaddressed> 
         | WorkerMessage::Done { lease, event_id, .. }
         | WorkerMessage::Fail { lease, event_id, .. }
         | WorkerMessage::HandBack { lease, event_id } => (lease.clone(), event_id.clone()),
-        _ => return Err(Unaddressed::NotDurable(Box::new(message))),
+        _ => return Err(Unaddressed::NotDurable(message)),
     };
     let Some((fence, generation)) = lease.address() else { return Err(Unaddressed::NoSuchLease(event_id)) };
     if checkpoint_bytes(&message) > limits::CHECKPOINT_BYTES_MAX {
         return Err(Unaddressed::TooLarge(event_id));
     }
-    let Some(action) = action(message, lease, fence) else { return Err(Unaddressed::NoSuchLease(event_id)) };
+    let Some(action) = action(*message, lease, fence) else { return Err(Unaddressed::NoSuchLease(event_id)) };
     Ok(Addressed { generation, event_id, action })
 }
 
@@ -56,12 +58,12 @@ fn action(message: WorkerMessage, lease: LeaseId, fence: protocol::Fence) -> Opt
             Action::StageCompleted { lease, fence, stage, outputs }
         }
         WorkerMessage::Event { what: RunEvent::Log { message, metadata }, .. } => {
-            Action::Log { lease, fence, message, metadata }
+            Action::Log { lease, fence, message, metadata: metadata.map(Arc::new) }
         }
         WorkerMessage::Checkpoint { artifact, data, .. } => Action::Checkpoint { lease, fence, artifact, data },
         WorkerMessage::Artifact { artifact, .. } => Action::Artifact { lease, fence, artifact },
         WorkerMessage::Release { pool, .. } => Action::Release { lease, fence, pool },
-        WorkerMessage::Done { outputs, .. } => Action::Done { lease, fence, outputs },
+        WorkerMessage::Done { outputs, .. } => Action::Done { lease, fence, outputs: outputs.into() },
         WorkerMessage::Fail { kind, code, message, .. } => Action::Fail { lease, fence, kind, code, message },
         WorkerMessage::HandBack { .. } => Action::HandBack { lease, fence },
         _ => return None,

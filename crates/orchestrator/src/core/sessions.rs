@@ -166,12 +166,12 @@ impl Core {
         }
     }
 
-    pub(super) fn said(&mut self, session: SessionId, message: WorkerMessage) {
+    pub(super) fn said(&mut self, session: SessionId, message: Box<WorkerMessage>) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         known.heard_at = self.now;
         let bearer = known.bearer.clone();
         let greeted = known.hello.is_some();
-        if !greeted && !matches!(message, WorkerMessage::Hello { .. }) {
+        if !greeted && !matches!(*message, WorkerMessage::Hello { .. }) {
             self.complain(session, "the first message is hello");
             self.close(session, close::POLICY, "no hello");
             return;

@@ -6,8 +6,7 @@ use axum::body::Body;
 use bus::{Listener, Local};
 use parking_lot::Mutex;
 use protocol::{
-    ArtifactName, Attempt, CommandId, Durability, Event, EventType, GenerationId, Metadata, Sequence, State, Status,
-    Timestamp,
+    ArtifactName, Attempt, CommandId, Durability, Event, EventType, GenerationId, Sequence, State, Status, Timestamp,
 };
 use store::{Change, NewEvent, Row, sqlite};
 
@@ -83,7 +82,7 @@ impl Bed {
             status,
             progress: 0.0,
             message: String::new(),
-            metadata: Metadata::new(),
+            metadata: Default::default(),
             timestamp: Timestamp(BORN),
         };
         let row = Row {

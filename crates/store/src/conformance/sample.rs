@@ -44,7 +44,7 @@ pub fn event(generation: &GenerationId, event: &str) -> Event {
         status: Status::GeneratingFrames,
         progress: 45.5,
         message: "Generating frames (7/48)".into(),
-        metadata,
+        metadata: metadata.into(),
         timestamp: Timestamp(1_000),
     }
 }

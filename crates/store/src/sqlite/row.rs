@@ -245,6 +245,8 @@ impl From<rusqlite::Error> for StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -264,7 +266,7 @@ mod tests {
         fn an_event_read_back_is_the_event_that_was_written(progress in 0.0..=100.0_f64, extra in -1e9..1e9_f64) {
             let mut event = sample::event(&sample::generation("a"), "c.0");
             event.progress = progress;
-            event.metadata.insert("extra".into(), extra.into());
+            Arc::make_mut(&mut event.metadata).insert("extra".into(), extra.into());
             let bytes = encode_body(&event).unwrap();
             event.sequence = Sequence(7);
             prop_assert_eq!(decode_body(0, &bytes, Sequence(7)).unwrap(), event);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Action, Command, Context, Grant, Holds, Loss, Request, Submit, decide};
 use proptest::prelude::*;
 use protocol::{
-    CausalId, CommandId, GenerationId, LeaseId, Metadata, Pipeline, State as Stand, TenantId, UserId, WorkerId,
+    CausalId, CommandId, GenerationId, LeaseId, Pipeline, State as Stand, TenantId, UserId, WorkerId,
     worker::FailureKind,
 };
 
@@ -87,7 +87,7 @@ impl Story {
     }
 
     fn done(&mut self) -> bool {
-        self.say(|lease, fence| Action::Done { lease, fence, outputs: Metadata::new() })
+        self.say(|lease, fence| Action::Done { lease, fence, outputs: Default::default() })
     }
 
     fn wait(&mut self, ms: u64) {
