@@ -1,6 +1,7 @@
 //! The program as processes: servers and workers, started, killed and started again.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -22,6 +23,9 @@ use crate::PATIENCE;
 pub const SECRET: &str = "a secret of the tests, long enough to be one";
 /// The year 2100: no test token expires by itself.
 pub const FAR: Timestamp = Timestamp(4_102_444_800_000);
+
+/// Where a server that logs into a file does, in its data folder.
+const LOG: &str = "log.json";
 
 /// Between two looks at whether a process has ended.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(10);
@@ -124,10 +128,25 @@ impl Server {
         Ok(Self { _temporary: Some(folder), ..server })
     }
 
+    /// Starts one that writes its log, in JSON, into a file: see [`Self::log`].
+    pub fn start_logging() -> Result<Self> {
+        let folder = TempDir::new()?;
+        let log = File::create(folder.path().join(LOG))?;
+        let environment = vec![("RUSHES_LOG_FORMAT".to_owned(), "json".to_owned())];
+        let (process, url) = spawn(folder.path(), "127.0.0.1:0", &environment, log.into())?;
+        Ok(Self { process, url, data: folder.path().to_owned(), environment, _temporary: Some(folder) })
+    }
+
+    /// What a server started by [`Self::start_logging`] has logged so far.
+    pub fn log(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.data.join(LOG))?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
     /// Starts one on a data folder that outlives it.
     pub fn start_in(data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (process, url) = spawn(data, "127.0.0.1:0", &environment)?;
+        let (process, url) = spawn(data, "127.0.0.1:0", &environment, Stdio::inherit())?;
         Ok(Self { process, url, data: data.to_owned(), environment, _temporary: None })
     }
 
@@ -171,7 +190,7 @@ impl Server {
 
     /// Starts it again on the same address and folder.
     pub fn start_again(&mut self) -> Result<()> {
-        let (process, url) = spawn(&self.data, self.address(), &self.environment)?;
+        let (process, url) = spawn(&self.data, self.address(), &self.environment, Stdio::inherit())?;
         assert_eq!(url, self.url);
         self.process = process;
         Ok(())
@@ -264,7 +283,7 @@ pub async fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Ended> {
     Ok(Ended { code: output.status.code().unwrap_or(-1), said })
 }
 
-fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Result<(Process, String)> {
+fn spawn(folder: &Path, listen: &str, environment: &[(String, String)], log: Stdio) -> Result<(Process, String)> {
     let mut child = Command::new(program())
         .args(["serve", "--listen", listen, "--data"])
         .arg(folder)
@@ -273,7 +292,7 @@ fn spawn(folder: &Path, listen: &str, environment: &[(String, String)]) -> Resul
         .envs(environment.iter().map(|(k, v)| (k, v)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(log)
         .spawn()
         .context("starting the server")?;
     let lines = lines_of(child.stdout.take().context("stdout")?);

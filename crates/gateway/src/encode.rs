@@ -260,7 +260,9 @@ fn has_links(metadata: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use access::Secret;
     use serde_json::json;
+    use store::conformance::sample;
 
     use super::*;
 
@@ -284,5 +286,28 @@ mod tests {
         assert_eq!(forms(&Encoded::one(event), true), (live.clone(), live.clone(), data.clone()));
         assert_eq!(own, live);
         assert!(live.windows(data.len()).any(|part| part == data) && data.ends_with(b"}"));
+    }
+
+    fn same(one: &Bytes, other: &Bytes) -> bool {
+        (one.as_ptr(), one.len()) == (other.as_ptr(), other.len())
+    }
+
+    /// A thousand watchers cost one encoding: they are given the same bytes, not equal ones.
+    #[test]
+    fn what_many_watchers_get_is_written_once() {
+        let secret = Secret::new(&b"a secret of at least thirty-two bytes"[..]).unwrap();
+        let encoder = Encoder::new(Epoch::new("abcdef").unwrap(), Links::new(&secret, None));
+        let generation = sample::generation("shared");
+        let created = sample::create(&generation, sample::row("default", protocol::State::Running));
+        let encoded = Encoded::one(Arc::clone(&created.events[0].event));
+        let first = Timestamp(1_000_000);
+        let (soon, late) = (first.plus(STAMP_AGE_MAX_MS), first.plus(STAMP_AGE_MAX_MS + 1));
+
+        let live = encoder.live(&encoded, first);
+        assert!(same(&live, &encoder.live(&encoded, soon)));
+        // Later ones are told their own time, from the same JSON.
+        assert!(!same(&live, &encoder.live(&encoded, late)));
+        assert!(same(&encoder.data(&encoded, first), &encoder.data(&encoded, late)));
+        assert!(same(&encoder.sse(&encoded, first), &encoder.sse(&encoded, late)));
     }
 }

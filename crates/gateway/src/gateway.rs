@@ -87,12 +87,20 @@ pub struct Crowds {
     pub drain_ms: u64,
     /// No stream of server-sent events lives longer, in milliseconds; each ends by itself somewhere in the second half.
     pub stream_age_max_ms: u64,
+    /// How long a live socket may take nothing although something is to be written, in milliseconds; then it is closed.
+    pub stall_max_ms: u64,
 }
 
 impl Default for Crowds {
-    /// Four reads, any number of connections, a drain of ten seconds, streams of half an hour.
+    /// Four reads, any number of connections, a drain of ten seconds, streams of half an hour, a minute without progress.
     fn default() -> Self {
-        Self { log_reads_max: 4, connects_per_minute: None, drain_ms: 10_000, stream_age_max_ms: STREAM_AGE_MAX_MS }
+        Self {
+            log_reads_max: 4,
+            connects_per_minute: None,
+            drain_ms: 10_000,
+            stream_age_max_ms: STREAM_AGE_MAX_MS,
+            stall_max_ms: limits::WATCHER_STALL_MAX_MS,
+        }
     }
 }
 

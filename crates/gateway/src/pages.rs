@@ -97,7 +97,10 @@ type Key = (GenerationId, Sequence);
 /// A page somebody reads, or is sent from.
 #[derive(Default)]
 struct Shared {
+    /// Begun by a newcomer.
     flight: Weak<Flight>,
+    /// Begun by somebody who is live: for them a newcomer's read would mean the newcomer's place behind the crowd.
+    live: Weak<Flight>,
     page: Weak<Page>,
 }
 
@@ -164,7 +167,7 @@ impl Pages {
     ) -> Result<Arc<Page>, StoreError> {
         let key = (generation.clone(), Page::begins(after));
         loop {
-            let (flight, is_own) = match self.find(&key, after.next()) {
+            let (flight, is_own) = match self.find(&key, after.next(), reader) {
                 Found::Page(page) => {
                     counts.log_pages_shared.add(1);
                     return Ok(page);
@@ -265,20 +268,25 @@ impl Pages {
     }
 
     /// The page, if somebody has it with event `wanted` in it, or else the read that brings it.
-    fn find(&self, key: &Key, wanted: Sequence) -> Found {
+    fn find(&self, key: &Key, wanted: Sequence, reader: Reader) -> Found {
         let mut shared = self.shared.lock();
         if shared.len() >= SHARED_SWEPT_AT {
-            shared.retain(|_, one| one.flight.strong_count() + one.page.strong_count() > 0);
+            shared.retain(|_, one| one.is_needed());
         }
         let one = shared.entry(key.clone()).or_default();
         if let Some(page) = one.page.upgrade().filter(|page| page.get(wanted).is_some()) {
             return Found::Page(page);
         }
-        if let Some(flight) = one.flight.upgrade() {
+        let newcomers = || one.flight.upgrade().filter(|_| reader == Reader::Newcomer);
+        if let Some(flight) = one.live.upgrade().or_else(newcomers) {
             return Found::Flight(flight, false);
         }
         let flight = Arc::<Flight>::default();
-        one.flight = Arc::downgrade(&flight);
+        let begun = match reader {
+            Reader::Newcomer => &mut one.flight,
+            Reader::Live => &mut one.live,
+        };
+        *begun = Arc::downgrade(&flight);
         Found::Flight(flight, true)
     }
 
@@ -299,7 +307,11 @@ impl Pages {
 
 impl Shared {
     fn is_of(&self, flight: &Arc<Flight>) -> bool {
-        std::ptr::eq(self.flight.as_ptr(), Arc::as_ptr(flight))
+        [&self.flight, &self.live].iter().any(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(flight)))
+    }
+
+    fn is_needed(&self) -> bool {
+        self.flight.strong_count() + self.live.strong_count() + self.page.strong_count() > 0
     }
 }
 
@@ -441,5 +453,19 @@ mod tests {
         assert!(live.get(Sequence(SIZE + 1)).is_some());
         drop(held);
         assert!(another.await.get(Sequence(1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_is_live_does_not_wait_for_the_read_of_a_newcomer() {
+        let bed = Bed::new().await;
+        let held = [bed.pages.place(Reader::Newcomer).await, bed.pages.place(Reader::Newcomer).await];
+        let mut newcomer = pin!(bed.read(0));
+        assert!(poll!(newcomer.as_mut()).is_pending());
+        // The same page: the newcomer asked first, and stands behind a crowd.
+        let read = bed.pages.read(&bed.generation, Sequence(0), Reader::Live, &bed.counts);
+        let live = tokio::time::timeout(std::time::Duration::from_secs(20), read).await.expect("no crowd before it");
+        assert!(live.unwrap().get(Sequence(1)).is_some());
+        drop(held);
+        assert!(newcomer.await.get(Sequence(1)).is_some());
     }
 }

@@ -124,3 +124,26 @@ async fn positions_that_cannot_be_read_are_refused_and_those_nobody_had_are_told
     }
     timeout(PATIENCE, goes_on(&server)).await?
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_one_generation_without_end_is_named_to_the_operator() -> Result<()> {
+    /// One more than anybody has a reason for within a minute.
+    const VISITS: usize = 21;
+    let server = Server::start_logging()?;
+    let (churned, calm) = (server.submit("ada").await?, server.submit("ada").await?);
+    let mut socket = Socket::live(&server.url, "ada").await?;
+    for visit in 1..=VISITS + 5 {
+        let watched = if visit <= VISITS { &churned } else { &calm };
+        socket.say(&json!({"type": "subscribe", "generationId": watched})).await?;
+        socket.until("subscribed").await?;
+        let counted = server.metric("rushes_watchers_churning_total").await?;
+        ensure!(counted == f64::from(u8::from(visit >= VISITS)), "{counted} after {visit} visits");
+        socket.say(&json!({"type": "unsubscribe", "generationId": watched})).await?;
+    }
+    let log = server.log()?;
+    let named: Vec<_> = log.iter().filter(|line| line["generation"].is_string() && line["user"].is_string()).collect();
+    let [line] = named[..] else { anyhow::bail!("not named once: {log:?}") };
+    ensure!(line["level"] == "WARN" && line["user"] == "ada" && line["generation"] == churned, "{line}");
+    ensure!(line["visits"] == VISITS, "{line}");
+    goes_on(&server).await
+}

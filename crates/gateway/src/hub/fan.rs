@@ -169,6 +169,63 @@ mod tests {
         wakes.iter().filter(|wake| wake.take(&context)).count()
     }
 
+    /// Who got a turn: a watcher of this tail, or somebody who has nothing to do with them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Turn {
+        Big,
+        Small,
+        Other,
+    }
+
+    /// The task of a watcher, which notes that it was woken.
+    struct Noting(Turn, Arc<Mutex<Vec<Turn>>>);
+
+    impl std::task::Wake for Noting {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().push(self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_crowd_delays_neither_another_nor_who_watches_nothing() {
+        const SMALL: usize = 300;
+        let turns = Arc::<Mutex<Vec<Turn>>>::default();
+        let fan = Fan::default();
+        let mut watches = Vec::new();
+        for (of, count) in [(Turn::Big, 1_000), (Turn::Small, SMALL)] {
+            let generation = protocol::GenerationId::new(format!("gen_{of:?}")).unwrap();
+            let tail = Arc::new(Tail::new(generation, std::sync::Weak::new()));
+            let waker = Waker::from(Arc::new(Noting(of, Arc::clone(&turns))));
+            for _ in 0..count {
+                let wake = Arc::<Wake>::default();
+                wake.take(&Context::from_waker(&waker));
+                watches.push(tail.join(wake, None));
+            }
+            assert!(tail.crowd().wake());
+            fan.push(tail);
+        }
+        // It stops only when nobody is left to be woken.
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let other = async {
+            while !fan.over.load(Ordering::Acquire) {
+                turns.lock().push(Turn::Other);
+                tokio::task::yield_now().await;
+            }
+        };
+        // This one polls both in the same order each time; the macro of Tokio does not.
+        futures_util::future::join(fan.run(stop), other).await;
+
+        let turns = turns.lock();
+        let of = |turn| turns.iter().filter(|one| **one == turn).count();
+        assert_eq!((of(Turn::Big), of(Turn::Small)), (1_000, SMALL));
+        // A slice of one, a turn for others, a slice of the other, and so on.
+        assert!(turns.chunk_by(|a, b| a == b).all(|slice| slice.len() <= SLICE), "{turns:?}");
+        let slices: Vec<_> = turns.chunk_by(|a, b| a == b).map(|slice| slice[0]).collect();
+        let alternating = [Turn::Big, Turn::Other, Turn::Small, Turn::Other].repeat(SMALL.div_ceil(SLICE));
+        assert!(slices.starts_with(&alternating), "{slices:?}");
+    }
+
     #[test]
     fn few_are_woken_at_once_and_many_in_slices() {
         let (mut few, wakes) = crowd(AT_ONCE_MAX);

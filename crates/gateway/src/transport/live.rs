@@ -14,7 +14,7 @@ use std::{
 
 use axum::{extract::Request, response::Response};
 use futures_util::future::BoxFuture;
-use protocol::{Timestamp, limits};
+use protocol::Timestamp;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     net::TcpStream,
@@ -240,7 +240,7 @@ impl Connection {
 
     /// Is there nothing left to do?
     fn is_over(&self, now: Timestamp) -> bool {
-        let stuck = self.stuck_since.is_some_and(|since| now.since(since) >= limits::WATCHER_STALL_MAX_MS);
+        let stuck = self.stuck_since.is_some_and(|since| now.since(since) >= self.gateway.crowds.stall_max_ms);
         if stuck {
             self.gateway.node.counts.stalled.add(1);
         }
@@ -250,7 +250,7 @@ impl Connection {
     }
 
     fn deadline(&self) -> Timestamp {
-        let stuck = self.stuck_since.map(|since| since.plus(limits::WATCHER_STALL_MAX_MS));
+        let stuck = self.stuck_since.map(|since| since.plus(self.gateway.crowds.stall_max_ms));
         let session = self.session.deadline(self.is_flushed());
         let departure = self.departure.as_ref().map(|departure| departure.at);
         stuck.into_iter().chain(departure).fold(session, Timestamp::min)

@@ -44,6 +44,69 @@ async fn a_crowd_that_returns_to_one_generation_gets_all_of_it_from_shared_reads
     assert!(read + shared == 160 && shared > 80, "{read} read, {shared} shared");
 }
 
+/// A crowd that reads old pages stands in line; who was live and fell behind its tail does not stand behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_fell_behind_has_caught_up_before_a_crowd_of_newcomers() {
+    /// Each comes to a generation of its own, so that each needs a read.
+    const NEWCOMERS: usize = 300;
+    const EVENTS: usize = 40;
+    /// More than a tail keeps.
+    const BEHIND: usize = 400;
+    let bed = Bed::with_crowds(Crowds { log_reads_max: 2, ..Crowds::default() }).await;
+    let (live, aside) = (bed.create("live").await, bed.create("aside").await);
+    let mut behind = bed.live().await;
+    for (generation, pause) in [(&live, true), (&aside, false)] {
+        subscribe(&mut behind, generation.as_str(), "start").await;
+        while hear(&mut behind).await["type"] != "subscribed" {}
+        if pause {
+            say(&mut behind, &json!({"type": "credit", "generationId": live.as_str(), "events": 0}).to_string()).await;
+        }
+    }
+    // It was heard before the second subscription: from here on nothing is sent.
+    bed.append(&live, 1, BEHIND, None).await;
+    let bed = &bed;
+    let cold = join_all((0..NEWCOMERS).map(async |n| {
+        let generation = bed.create(&format!("cold{n}")).await;
+        bed.append(&generation, 1, EVENTS - 1, Some(EventType::Complete)).await;
+        generation
+    }));
+    let (cold, mut crowd) = (cold.await, join_all((0..NEWCOMERS).map(|_| bed.live())).await);
+    for (newcomer, generation) in crowd.iter_mut().zip(&cold) {
+        subscribe(newcomer, generation.as_str(), "start").await;
+    }
+    // When the server said the last of it: clients in one process take turns of their own.
+    let newcomer = |mut socket: Socket| async move {
+        let mut sequence = 0_usize;
+        loop {
+            let said = hear(&mut socket).await;
+            match said["type"].as_str().unwrap() {
+                "status_update" => {
+                    sequence += 1;
+                    assert_eq!(said["data"]["sequence"], sequence);
+                }
+                "done" => {
+                    assert_eq!(sequence, EVENTS);
+                    return said["timestamp"].as_u64().unwrap();
+                }
+                _ => {}
+            }
+        }
+    };
+    let catches_up = async {
+        say(&mut behind, &json!({"type": "credit", "generationId": live.as_str(), "events": BEHIND}).to_string()).await;
+        let mut at = 0;
+        for sequence in 2..=BEHIND + 1 {
+            let said = hear(&mut behind).await;
+            assert_eq!(said["data"]["sequence"], sequence);
+            at = said["timestamp"].as_u64().unwrap();
+        }
+        at
+    };
+    let (caught_up, served) = futures_util::future::join(catches_up, join_all(crowd.into_iter().map(newcomer))).await;
+    let before = served.iter().filter(|at| **at < caught_up).count();
+    assert!(before < NEWCOMERS / 2, "{before} newcomers were served first");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_opens_too_many_sockets_waits_and_is_served_all_the_same() {
     const AT_ONCE: u32 = 120;

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use axum::serve::Listener;
 use bus::{Bus, Signal};
 use protocol::{GenerationId, frame::Header};
-use rushes_gateway::{Socket, Transport};
+use rushes_gateway::{Crowds, Socket, Transport};
+use serde_json::Value;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -138,6 +139,54 @@ async fn an_event_waits_for_at_most_one_frame_however_slow_the_reader() {
     }
 }
 
+/// More than all buffers between the server and a client hold.
+async fn fill(bed: &Bed, generation: &GenerationId) {
+    for batch in 0..120 {
+        bed.append(generation, 1 + batch * 200, 200, None).await;
+    }
+}
+
+/// The bound is on standing still: whoever takes a little now and then is served however far behind it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_socket_is_let_go_for_taking_nothing_and_not_for_taking_little() {
+    const STALL_MAX: Duration = Duration::from_millis(1_500);
+    /// A little: eight looks at it are less than a hundredth of what waits.
+    const LITTLE_BYTES: usize = 4 * 1024;
+    let stall_max_ms = u64::try_from(STALL_MAX.as_millis()).unwrap();
+    let bed = Bed::with_crowds(Crowds { stall_max_ms, ..Crowds::default() }).await;
+    let generation = bed.create("a").await;
+    fill(&bed, &generation).await;
+    let subscribe = format!(r#"{{"type":"subscribe","generationId":"{generation}","after":"start"}}"#);
+    let (mut silent, mut little) = (Reader::live(&bed).await, Reader::live(&bed).await);
+    silent.say(&subscribe).await;
+    little.say(&subscribe).await;
+    let live = bed.gateway.counts().of(Transport::Live);
+    assert_eq!((live.opened.get(), live.connections.get()), (2, 2));
+    let began = std::time::Instant::now();
+    let mut now_and_then = tokio::time::interval(STALL_MAX / 8);
+    // Each look is a read: for three times the bound at least, and until the silent one is gone.
+    while began.elapsed() < STALL_MAX * 3 || live.connections.get() == 2 {
+        now_and_then.tick().await;
+        let enough = little.bytes.len() + LITTLE_BYTES;
+        while little.bytes.len() < enough {
+            little.fill().await;
+        }
+        assert!(began.elapsed() < PATIENCE, "the silent one is still there");
+    }
+    assert_eq!((live.connections.get(), bed.gateway.counts().stalled.get()), (1, 1));
+    // It has missed nothing and goes on.
+    let mut sequence = 0;
+    while sequence < 24_001 {
+        let text = little.message().await.expect("no frames were asked for");
+        let said: Value = serde_json::from_str(&text).unwrap();
+        if said["type"] == "status_update" {
+            sequence += 1;
+            assert_eq!(said["data"]["sequence"], sequence);
+        }
+    }
+    drop(silent);
+}
+
 /// Accepts as a server does, with less patience.
 struct Impatient(TcpListener);
 
@@ -159,9 +208,7 @@ impl Listener for Impatient {
 async fn a_stream_whose_client_reads_nothing_is_dropped() {
     let bed = Bed::start().await;
     let generation = bed.create("a").await;
-    for batch in 0..120 {
-        bed.append(&generation, 1 + batch * 200, 200, None).await;
-    }
+    fill(&bed, &generation).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = rushes_gateway::routes(std::sync::Arc::clone(&bed.gateway));

@@ -17,7 +17,7 @@ pub(crate) const RATES: [f64; 17] = [
     10.0, 20.0, 25.0, 30.0, 40.0, 60.0, 80.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1_000.0, 1_200.0, 1_400.0, 1_700.0,
     2_000.0,
 ];
-/// Seconds of each rung.
+/// Seconds of each rung, unless a steady load is shorter.
 pub(crate) const RUNG: Duration = Duration::from_secs(4);
 
 /// The highest rate with p99 below a tenth of a second.
@@ -26,7 +26,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let rates: Vec<f64> = load.rate.map_or_else(|| RATES.to_vec(), |rate| vec![rate]);
     for rate in rates {
-        let ran = stand.run(rate, RUNG).await?;
+        let ran = stand.run(rate, RUNG.min(load.duration())).await?;
         ran.tally.check(ran.sent * load.watchers as u64)?;
         let over = ran.p99() >= P99_MAX_MS;
         rows.push(row(&ran, rate, load.watchers));

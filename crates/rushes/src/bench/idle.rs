@@ -17,8 +17,9 @@ use super::{
 
 /// Connections opened at once, below any listen backlog.
 const AT_ONCE: usize = 64;
-/// The idle server's processor time is watched for as long as two pings take, so that each connection is pinged.
-pub(crate) const WATCHED: Duration = Duration::from_secs(60);
+/// The idle server's processor time is watched six times as long as a steady load, and for as long as two pings take at most: at
+/// five seconds a load and more each connection is pinged.
+const WATCHED_MAX: Duration = Duration::from_secs(60);
 /// Time for a server to notice that ten thousand are gone.
 const GONE: Duration = Duration::from_secs(2);
 
@@ -67,6 +68,11 @@ impl Idle {
     pub(crate) fn each(&self) -> f64 {
         self.own.1.saturating_sub(self.own.0) as f64 / self.connections.max(1) as f64
     }
+}
+
+/// For how long an idle server is watched.
+pub(crate) fn watched(load: &Load) -> Duration {
+    (load.duration() * 6).min(WATCHED_MAX)
 }
 
 /// Opens connections to servers of ours, each of a user of its own; more than a process may hold are spread over several.
@@ -138,7 +144,7 @@ async fn come_back(crew: &mut Crew, pids: &[u32]) -> Result<Back> {
 
 /// The mode.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let idle = house(load, load.connections, WATCHED).await?;
+    let idle = house(load, load.connections, watched(load)).await?;
     let servers = load.connections.div_ceil(SEATS_MAX).max(1);
     let of = if servers > 1 { format!(" of {servers} servers") } else { String::new() };
     Ok(vec![

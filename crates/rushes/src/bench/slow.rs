@@ -16,9 +16,11 @@ use super::{
 const RATE: f64 = 1_000.0;
 /// Readers that stall.
 const STALLED: usize = 100;
-/// Below the minute after which a reader that takes nothing is let go.
-const STALL: Duration = Duration::from_secs(20);
-/// What was missed is twenty thousand events for each.
+/// A stall lasts twice as long as a steady load, and below the minute after which a reader that takes nothing is let go.
+const STALL_MAX: Duration = Duration::from_secs(50);
+/// Everything warm: the tail is full, every buffer has its size.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// What was missed is twenty thousand events for each, at the rate and the length there are without options.
 const CATCHING_UP_MAX: Duration = Duration::from_secs(60);
 
 /// The mode.
@@ -26,13 +28,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let shape = Shape { stalling: STALLED, ..Shape::broadcast(load.watchers) };
     let mut stand = Stand::start(load, &Subject::durable(), shape).await?;
     let rate = load.rate.unwrap_or(RATE);
-    // Everything warm: the tail is full, every buffer has its size.
-    stand.run(rate, Duration::from_secs(3)).await?;
-    let calm = stand.run(rate, STALL).await?;
+    let stall = (load.duration() * 2).min(STALL_MAX);
+    stand.run(rate, WARM_UP.min(stall)).await?;
+    let calm = stand.run(rate, stall).await?;
     calm.tally.check(calm.sent * (load.watchers + STALLED) as u64)?;
     let before = stand.grown()?;
     stand.crew.tell(&Order::Stall(true)).await?;
-    let sent = stand.publish(rate, STALL).await?;
+    let sent = stand.publish(rate, stall).await?;
     let live = sent * load.watchers as u64;
     let at_live = |counts: &super::load::orders::Answer| counts.received - counts.received_stalled >= live;
     stand.crew.wait(0, Duration::from_secs(20), at_live).await?;

@@ -60,7 +60,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let encrypted = Load { tls: true, ..load.clone() };
     let mut rows = Vec::new();
     if load.wants("idle") {
-        let idle = idle::house(&encrypted, load.connections, idle::WATCHED).await?;
+        let idle = idle::house(&encrypted, load.connections, idle::watched(load)).await?;
         let name = format!("tls: {} idle connections", grouped(load.connections as u64));
         rows.push(Row::new(&name, text(&idle), facts(&idle)));
     }

@@ -58,4 +58,23 @@ mod tests {
         let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
         assert!(listener.accept().await.unwrap().0.nodelay().unwrap());
     }
+    /// After a restart all come back at once, faster than anybody accepts.
+    #[tokio::test]
+    async fn a_crowd_that_comes_at_once_waits_in_line() {
+        /// Beyond the 128 that most programs leave it at, and within the descriptors of one process.
+        const CROWD: usize = 500;
+        // A system may have a bound of its own, below ours.
+        let system = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+        let crowd = system.and_then(|max| max.trim().parse().ok()).map_or(CROWD, |max: usize| max.min(CROWD));
+        let (listener, address) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let mut waiting = Vec::new();
+        for n in 0..crowd {
+            let connecting = tokio::net::TcpStream::connect(address);
+            let connected = tokio::time::timeout(std::time::Duration::from_secs(20), connecting).await;
+            waiting.push(connected.unwrap_or_else(|_| panic!("no room for number {n}")).unwrap());
+        }
+        for _ in waiting {
+            listener.accept().await.unwrap();
+        }
+    }
 }
