@@ -285,6 +285,28 @@ async fn each_of_many_begins_at_its_own_position_and_tells_the_next() {
     assert_eq!(bad.json::<Value>().await.unwrap()["error"]["code"], "invalid_position");
 }
 
+/// A page may end before each of several restored generations gave its state; its cursor must not call that a place.
+#[tokio::test]
+async fn who_has_not_been_told_of_another_history_is_told_by_the_next_page() {
+    let bed = Bed::start().await;
+    let (a, b) = (bed.create("a").await, bed.create("b").await);
+    bed.append(&a, 1, 4, None).await;
+    bed.append(&b, 1, 4, None).await;
+    let mut path = format!("/v1/events?limit=1&generation={a}@zzz:2&generation={b}@zzz:2");
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+        let [event] = page["events"].as_array().unwrap().as_slice() else { panic!("{page}") };
+        assert_eq!((&event["sequence"], &page["snapshots"][0]), (&5.into(), &event["generationId"]), "{page}");
+        told.push(event["generationId"].as_str().unwrap().to_owned());
+        path = format!("/v1/events?limit=1&generation={a}&generation={b}&after={}", page["cursor"].as_str().unwrap());
+    }
+    told.sort();
+    assert_eq!(told, [a.to_string(), b.to_string()]);
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&page["events"], &page["more"]), (&serde_json::json!([]), &false.into()), "{page}");
+}
+
 #[tokio::test]
 async fn pictures_are_announced_of_those_that_are_asked_for() {
     let bed = Bed::start().await;
