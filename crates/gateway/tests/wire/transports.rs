@@ -4,6 +4,7 @@ use access::Role;
 use bus::Bus;
 use futures_util::StreamExt;
 use protocol::{EventType, Hint, Tick};
+use rushes_gateway::Crowds;
 use serde_json::Value;
 
 use crate::bed::{Bed, PATIENCE, USER, hear, http, picture, say, sequences_until_done};
@@ -283,6 +284,75 @@ async fn each_of_many_begins_at_its_own_position_and_tells_the_next() {
     let bad = bed.get(&format!("/v1/events?generation={a}@garbage")).send().await.unwrap();
     assert_eq!(bad.status(), 400);
     assert_eq!(bad.json::<Value>().await.unwrap()["error"]["code"], "invalid_position");
+}
+
+#[tokio::test]
+async fn a_65th_generation_in_one_stream_is_refused_and_room_is_made_by_one_that_ended() {
+    const MAX: usize = 64;
+    let bed = Bed::start().await;
+    let mut path = "/v1/events?".to_owned();
+    let mut all = Vec::new();
+    for n in 0..MAX {
+        let generation = bed.create(&format!("many{n}")).await;
+        path.push_str(&format!("generation={generation}&"));
+        all.push(generation);
+    }
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"].as_array().unwrap().len(), MAX);
+    let mut mine = Stream::open(bed.get("/v1/events?mine")).await;
+    for _ in 0..MAX {
+        assert!(mine.next().await.unwrap().name.is_none());
+    }
+
+    // One of the 64 ends and makes room for the next of one's own; the one after that finds none.
+    bed.append(&all[0], 1, 1, Some(EventType::Complete)).await;
+    assert_eq!(mine.next().await.unwrap().data["sequence"], 2);
+    assert_eq!(mine.next().await.unwrap().name.as_deref(), Some("ended"));
+    let next = bed.create("next").await;
+    let Sent { data, id: cursor, .. } = mine.next().await.unwrap();
+    assert_eq!(data["generationId"], next.as_str());
+    let beyond = bed.create("beyond").await;
+    let problem = mine.next().await.unwrap();
+    assert_eq!((problem.name.as_deref(), &problem.data["code"]), (Some("problem"), &"invalid_request".into()));
+    assert!(mine.next().await.is_none(), "it is honest to stop");
+
+    for path in [format!("{path}generation={beyond}"), format!("/v1/events?mine&after={}", cursor.unwrap())] {
+        for accept in ["text/event-stream", "application/json"] {
+            let refused = bed.get(&path).header("accept", accept).send().await.unwrap();
+            assert_eq!(refused.status(), 400, "{path}");
+            let problem = refused.json::<Value>().await.unwrap();
+            assert_eq!(problem["error"]["code"], "invalid_request", "{problem}");
+            assert!(problem["error"]["message"].as_str().unwrap().contains("at most 64"), "{problem}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_opens_too_many_streams_waits_and_is_served_all_the_same() {
+    /// Two seconds apart behind these: however slowly they come, sooner or later one has to wait.
+    const AT_ONCE: u64 = 30;
+    let per_minute = u32::try_from(AT_ONCE).unwrap();
+    let bed = Bed::with_crowds(Crowds { connects_per_minute: Some(per_minute), ..Crowds::default() }).await;
+    let generation = bed.create("busy").await;
+    let one = format!("/v1/generations/{generation}/events");
+    let delayed = || bed.gateway.counts().connects_delayed.get();
+    // Both ways of asking are counted, each user for itself.
+    for (user, path) in [(USER, one.as_str()), ("user_other", "/v1/events?mine")] {
+        let token = bed.token(user, Role::User);
+        let get = || http().get(format!("http://{}{path}", bed.address)).bearer_auth(&token);
+        let (mut opened, before) = (0, delayed());
+        while delayed() == before {
+            // It is served, if later.
+            drop(Stream::open(get()).await);
+            opened += 1;
+            assert!(opened < 10 * AT_ONCE, "nobody waits at {path}");
+        }
+        assert!(opened > AT_ONCE, "the first {AT_ONCE} come at once: {opened} at {path}");
+        for _ in 0..AT_ONCE {
+            assert_eq!(get().send().await.unwrap().status(), 200, "a page is a request, and no connection");
+        }
+        assert_eq!(delayed(), before + 1, "{path}");
+    }
 }
 
 /// A page may end before each of several restored generations gave its state; its cursor must not call that a place.
