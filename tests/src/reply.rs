@@ -8,16 +8,24 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
-/// The one HTTP client; making one reads the certificates of the machine each time. It keeps no connections, since each
+/// The one HTTP client of most tests; making one reads the certificates of the machine each time. It keeps no connections, since each
 /// test has a runtime of its own that takes them along.
 #[must_use]
 pub fn client() -> &'static Client {
-    static CLIENT: LazyLock<Client> = LazyLock::new(|| {
-        // It encrypts nothing here, and wants to know how it would all the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Client::builder().pool_max_idle_per_host(0).build().expect("the defaults make a client")
-    });
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| build(Client::builder().pool_max_idle_per_host(0)));
     &CLIENT
+}
+
+/// One that keeps its connection from one request to the next, as clients of users do; for one runtime.
+#[must_use]
+pub fn client_that_keeps() -> Client {
+    build(Client::builder())
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Client {
+    // It encrypts nothing here, and wants to know how it would all the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder.build().expect("the defaults make a client")
 }
 
 /// An answer, read to its end.

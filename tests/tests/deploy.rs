@@ -125,8 +125,24 @@ async fn every_kind_of_restart_keeps_the_epoch() -> Result<()> {
     Ok(())
 }
 
-/// A server whose database was put back from an older copy, with the position of a watcher that saw what was lost.
-async fn restored(forget: &[&str]) -> Result<(Server, String, String)> {
+/// A server whose database was put back from an older copy.
+struct Restored {
+    server: Server,
+    id: String,
+    /// Of a watcher that saw what was lost.
+    position: String,
+    /// Of another one, that follows several.
+    cursor: String,
+}
+
+async fn many(server: &Server, id: &str, after: &str) -> Result<Value> {
+    let path = format!("/v1/events?generation={id}&after={after}");
+    let (status, page) = server.request("GET", &path, "ada", None).await?;
+    ensure!(status == 200, "{status} {page}");
+    Ok(page)
+}
+
+async fn restored(forget: &[&str]) -> Result<Restored> {
     let mut server = Server::start()?;
     let id = external(&server).await?;
     report(&server, &id, 10).await?;
@@ -137,18 +153,19 @@ async fn restored(forget: &[&str]) -> Result<(Server, String, String)> {
     report(&server, &id, 20).await?;
     report(&server, &id, 30).await?;
     let position = page(&server, &id, "start").await?["position"].as_str().context("a position")?.to_owned();
+    let cursor = many(&server, &id, "start").await?["cursor"].as_str().context("a cursor")?.to_owned();
     assert_eq!(server.terminate().await?.code(), Some(0));
     fs::write(&database, copy)?;
     for name in forget {
         fs::remove_file(server.data().join(name))?;
     }
     server.start_again()?;
-    Ok((server, id, position))
+    Ok(Restored { server, id, position, cursor })
 }
 
 #[tokio::test]
 async fn an_older_copy_is_another_history_and_watchers_are_told() -> Result<()> {
-    let (server, id, position) = restored(&[]).await?;
+    let Restored { server, id, position, cursor } = restored(&[]).await?;
     let fresh = page(&server, &id, "start").await?;
     assert_ne!(epoch(&fresh["position"])?, epoch(&json!(position))?, "the epoch is new");
     // As many events as were lost, so that the old sequence exists again and means something else.
@@ -165,23 +182,34 @@ async fn an_older_copy_is_another_history_and_watchers_are_told() -> Result<()> 
     let events = page["events"].as_array().context("events")?;
     assert_eq!((&page["recovery"], events.len()), (&json!("snapshot"), 1), "{page}");
     assert_eq!(events[0]["progress"], 17.0, "{page}");
+    // The cursor of several is ours still, and says so too; the one it is answered with is of this history.
+    let several = many(&server, &id, &cursor).await?;
+    let events = several["events"].as_array().context("events")?;
+    assert_eq!((&several["snapshots"], events.len()), (&json!([id]), 1), "{several}");
+    assert_eq!(events[0]["progress"], 17.0, "{several}");
+    let next = many(&server, &id, several["cursor"].as_str().context("a cursor")?).await?;
+    assert_eq!((&next["events"], &next["snapshots"]), (&json!([]), &Value::Null), "{next}");
 
     let end = json!([{"eventId": "end", "status": "complete"}]);
     server.request("POST", &format!("/v1/generations/{id}/events"), "ada", Some(&end)).await?;
-    let stream = server.http("GET", &format!("/v1/generations/{id}/events"))?.bearer_auth(token("ada", Role::User));
-    let stream = stream.header("accept", "text/event-stream").header("last-event-id", &position);
-    let stream = Reply::of(stream).await?.text();
-    let recovery = stream.find("event: recovery").with_context(|| stream.clone())?;
-    assert!(recovery < stream.find("id: ").context("a status")? && stream.contains("event: done"), "{stream}");
-    assert_eq!(stream.matches("id: ").count(), 1, "{stream}");
+    let (one, several) = (format!("/v1/generations/{id}/events"), format!("/v1/events?generation={id}"));
+    for (path, place) in [(one, &position), (several, &cursor)] {
+        let stream = server.http("GET", &path)?.bearer_auth(token("ada", Role::User));
+        let stream = stream.header("accept", "text/event-stream").header("last-event-id", place);
+        let stream = Reply::of(stream).await?.text();
+        let recovery = stream.find("event: recovery").with_context(|| stream.clone())?;
+        assert!(recovery < stream.find("id: ").context("a status")? && stream.contains("event: done"), "{stream}");
+        assert_eq!(stream.matches("id: ").count(), 1, "{stream}");
+    }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_copy_of_the_whole_folder_is_another_history_without_its_boot_file() -> Result<()> {
-    let (server, id, position) = restored(&["boot"]).await?;
+    let Restored { server, id, position, cursor } = restored(&["boot"]).await?;
     let fresh = page(&server, &id, "start").await?;
     assert_ne!(epoch(&fresh["position"])?, epoch(&json!(position))?);
+    assert_eq!(many(&server, &id, &cursor).await?["snapshots"], json!([id]));
     Ok(())
 }
 

@@ -115,6 +115,11 @@ impl Feed {
         self.cursor.after
     }
 
+    /// Is its position gone, and the state to go on from not given yet?
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Was the terminal event given, now or before?
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended

@@ -284,6 +284,10 @@ impl Session {
     /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.
     pub fn gather(&mut self, out: &mut Outbox, now: Timestamp) {
         debug_assert!(out.is_empty(), "gathered before the last gathering was written");
+        if self.life.ended() == Ended::Not {
+            // First: it may have to refuse, which goes out with the replies. Nothing else would wake the task for it.
+            self.hear_of_new(now);
+        }
         if let Some(replies) = &mut self.replies {
             while !out.is_full()
                 && let Some(reply) = replies.queue.pop_front()
@@ -296,7 +300,6 @@ impl Session {
         if self.life.ended() != Ended::Not {
             return;
         }
-        self.hear_of_new(now);
         self.gather_events(out, now);
         self.say_mine_subscribed(out, now);
         if !out.is_full() {

@@ -28,6 +28,9 @@ use crate::{
 
 /// Generations one stream follows: a page of thumbnails. Each has its place in the cursor that comes with each event.
 const GENERATIONS_MAX: usize = 64;
+/// In a cursor, the place of one whose position is gone and whose state was not given yet: beyond every head, so that whoever
+/// gives it back is given the state and told so.
+const GONE: Sequence = Sequence(u64::MAX);
 
 /// Where each generation is, as a client carries it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -162,7 +165,8 @@ impl Many {
 
     /// The cursor behind everything that was given.
     pub(super) fn cursor(&self, gateway: &Gateway) -> String {
-        let generations = self.feeds.iter().map(|feed| (feed.generation().clone(), feed.position())).collect();
+        let place = |feed: &Feed| if feed.is_lost() { GONE } else { feed.position() };
+        let generations = self.feeds.iter().map(|feed| (feed.generation().clone(), place(feed))).collect();
         let epoch = gateway.encoder().epoch().to_string();
         let json = serde_json::to_vec(&Places { epoch, at: self.opened_at, generations });
         gateway.cursors.seal(&json.expect("ids and numbers are JSON"))

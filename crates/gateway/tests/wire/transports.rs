@@ -4,9 +4,10 @@ use access::Role;
 use bus::Bus;
 use futures_util::StreamExt;
 use protocol::{EventType, Hint, Tick};
+use rushes_gateway::Crowds;
 use serde_json::Value;
 
-use crate::bed::{Bed, PATIENCE, hear, http, picture, say, sequences_until_done};
+use crate::bed::{Bed, PATIENCE, USER, hear, http, picture, say, sequences_until_done};
 
 /// A stream of server-sent events, taken apart as far as these tests need.
 struct Stream {
@@ -198,7 +199,7 @@ async fn many_generations_come_in_one_stream_and_resume_by_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_was_forged_or_changed_is_refused_and_anothers_opens_nothing() {
+async fn a_cursor_that_was_forged_or_changed_is_refused() {
     let bed = Bed::start().await;
     let generation = bed.create("forged").await;
     let path = format!("/v1/events?generation={generation}");
@@ -216,13 +217,37 @@ async fn a_cursor_that_was_forged_or_changed_is_refused_and_anothers_opens_nothi
         let answer = bed.get(&path).header("last-event-id", bad).header("accept", "text/event-stream");
         assert_eq!(answer.send().await.unwrap().status(), 400, "{bad}");
     }
-    // A true one in other hands: what they may not see stays unseen.
-    let other = bed.token("user_other", Role::User);
+}
+
+/// What the answer to `token` has to say, which must be 200: generations and sequences, and the whole of it.
+async fn told(bed: &Bed, path: &str, token: &str) -> (Vec<(String, u64)>, String) {
+    let answer = http().get(format!("http://{}{path}", bed.address)).bearer_auth(token).timeout(PATIENCE);
+    let answer = answer.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, 200, "{text}");
+    let body: Value = serde_json::from_str(&text).unwrap();
+    let events = body["events"].as_array().unwrap().iter();
+    let seen = events.map(|e| (e["generationId"].as_str().unwrap().to_owned(), e["sequence"].as_u64().unwrap()));
+    (seen.collect(), text)
+}
+
+/// A cursor names places; what its bearer may see there is asked each time.
+#[tokio::test]
+async fn a_true_cursor_in_other_hands_opens_nothing() {
+    let bed = Bed::start().await;
+    let generation = bed.create("secret").await;
+    let (owner, other) = (bed.token(USER, Role::User), bed.token("user_other", Role::User));
+    let path = format!("/v1/events?generation={generation}");
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    let cursor = page["cursor"].as_str().unwrap().to_owned();
+    // Something to see behind it: an answer without events means something then.
+    bed.append(&generation, 1, 2, None).await;
     for path in [format!("{path}&after={cursor}"), format!("/v1/events?mine&after={cursor}")] {
-        let answer = http().get(format!("http://{}{path}", bed.address)).bearer_auth(&other).send().await.unwrap();
-        let body: Value = answer.json().await.unwrap();
-        assert!(body["events"].as_array().is_none_or(Vec::is_empty), "{body}");
-        assert!(!body.to_string().contains("user_456"), "{body}");
+        let (seen, _) = told(&bed, &path, &owner).await;
+        assert_eq!(seen, [(generation.to_string(), 2), (generation.to_string(), 3)], "{path}");
+        let (seen, text) = told(&bed, &path, &other).await;
+        assert_eq!(seen, [], "{path}");
+        assert!(!text.contains(USER) && !text.contains(generation.as_str()), "{text}");
     }
 }
 
@@ -259,6 +284,97 @@ async fn each_of_many_begins_at_its_own_position_and_tells_the_next() {
     let bad = bed.get(&format!("/v1/events?generation={a}@garbage")).send().await.unwrap();
     assert_eq!(bad.status(), 400);
     assert_eq!(bad.json::<Value>().await.unwrap()["error"]["code"], "invalid_position");
+}
+
+#[tokio::test]
+async fn a_65th_generation_in_one_stream_is_refused_and_room_is_made_by_one_that_ended() {
+    const MAX: usize = 64;
+    let bed = Bed::start().await;
+    let mut path = "/v1/events?".to_owned();
+    let mut all = Vec::new();
+    for n in 0..MAX {
+        let generation = bed.create(&format!("many{n}")).await;
+        path.push_str(&format!("generation={generation}&"));
+        all.push(generation);
+    }
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["events"].as_array().unwrap().len(), MAX);
+    let mut mine = Stream::open(bed.get("/v1/events?mine")).await;
+    for _ in 0..MAX {
+        assert!(mine.next().await.unwrap().name.is_none());
+    }
+
+    // One of the 64 ends and makes room for the next of one's own; the one after that finds none.
+    bed.append(&all[0], 1, 1, Some(EventType::Complete)).await;
+    assert_eq!(mine.next().await.unwrap().data["sequence"], 2);
+    assert_eq!(mine.next().await.unwrap().name.as_deref(), Some("ended"));
+    let next = bed.create("next").await;
+    let Sent { data, id: cursor, .. } = mine.next().await.unwrap();
+    assert_eq!(data["generationId"], next.as_str());
+    let beyond = bed.create("beyond").await;
+    let problem = mine.next().await.unwrap();
+    assert_eq!((problem.name.as_deref(), &problem.data["code"]), (Some("problem"), &"invalid_request".into()));
+    assert!(mine.next().await.is_none(), "it is honest to stop");
+
+    for path in [format!("{path}generation={beyond}"), format!("/v1/events?mine&after={}", cursor.unwrap())] {
+        for accept in ["text/event-stream", "application/json"] {
+            let refused = bed.get(&path).header("accept", accept).send().await.unwrap();
+            assert_eq!(refused.status(), 400, "{path}");
+            let problem = refused.json::<Value>().await.unwrap();
+            assert_eq!(problem["error"]["code"], "invalid_request", "{problem}");
+            assert!(problem["error"]["message"].as_str().unwrap().contains("at most 64"), "{problem}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_opens_too_many_streams_waits_and_is_served_all_the_same() {
+    /// Two seconds apart behind these: however slowly they come, sooner or later one has to wait.
+    const AT_ONCE: u64 = 30;
+    let per_minute = u32::try_from(AT_ONCE).unwrap();
+    let bed = Bed::with_crowds(Crowds { connects_per_minute: Some(per_minute), ..Crowds::default() }).await;
+    let generation = bed.create("busy").await;
+    let one = format!("/v1/generations/{generation}/events");
+    let delayed = || bed.gateway.counts().connects_delayed.get();
+    // Both ways of asking are counted, each user for itself.
+    for (user, path) in [(USER, one.as_str()), ("user_other", "/v1/events?mine")] {
+        let token = bed.token(user, Role::User);
+        let get = || http().get(format!("http://{}{path}", bed.address)).bearer_auth(&token);
+        let (mut opened, before) = (0, delayed());
+        while delayed() == before {
+            // It is served, if later.
+            drop(Stream::open(get()).await);
+            opened += 1;
+            assert!(opened < 10 * AT_ONCE, "nobody waits at {path}");
+        }
+        assert!(opened > AT_ONCE, "the first {AT_ONCE} come at once: {opened} at {path}");
+        for _ in 0..AT_ONCE {
+            assert_eq!(get().send().await.unwrap().status(), 200, "a page is a request, and no connection");
+        }
+        assert_eq!(delayed(), before + 1, "{path}");
+    }
+}
+
+/// A page may end before each of several restored generations gave its state; its cursor must not call that a place.
+#[tokio::test]
+async fn who_has_not_been_told_of_another_history_is_told_by_the_next_page() {
+    let bed = Bed::start().await;
+    let (a, b) = (bed.create("a").await, bed.create("b").await);
+    bed.append(&a, 1, 4, None).await;
+    bed.append(&b, 1, 4, None).await;
+    let mut path = format!("/v1/events?limit=1&generation={a}@zzz:2&generation={b}@zzz:2");
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+        let [event] = page["events"].as_array().unwrap().as_slice() else { panic!("{page}") };
+        assert_eq!((&event["sequence"], &page["snapshots"][0]), (&5.into(), &event["generationId"]), "{page}");
+        told.push(event["generationId"].as_str().unwrap().to_owned());
+        path = format!("/v1/events?limit=1&generation={a}&generation={b}&after={}", page["cursor"].as_str().unwrap());
+    }
+    told.sort();
+    assert_eq!(told, [a.to_string(), b.to_string()]);
+    let page: Value = bed.get(&path).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&page["events"], &page["more"]), (&serde_json::json!([]), &false.into()), "{page}");
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The first dialect, row by row, with its exact words.
 
 use proptest::prelude::*;
-use protocol::EventType::{Complete, Queued, StageProgress, StageStarted};
+use protocol::{
+    EventType::{Complete, Queued, StageProgress, StageStarted},
+    limits,
+};
 use serde_json::json;
 
 use super::bench::{Bench, Said, client_frame};
@@ -254,6 +257,54 @@ fn too_many_subscribes_are_answered_and_the_socket_stays() {
     bench.say(SUBSCRIBE);
     assert_eq!(bench.gists(), ["error: Too many subscribe and unsubscribe messages, slow down"]);
     assert_eq!(bench.ended(), Ended::Not);
+}
+
+const FULL: &str = "error: At most 512 subscriptions on one connection";
+
+#[test]
+fn the_513th_generation_of_a_connection_is_refused_until_another_is_left() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    let id = |n: usize| format!("gen_{n}");
+    let say = |bench: &mut Bench, kind: &str, n: usize| {
+        // No faster than anybody may, and alive all the while.
+        bench.later(200);
+        bench.send(&client_frame(0x8a, b""));
+        bench.say(&format!(r#"{{"type":"{kind}","generationId":"{}"}}"#, id(n)));
+        let mut gists = bench.gists();
+        gists.retain(|gist| gist != "ping");
+        gists
+    };
+    for n in 0..=limits::SUBSCRIPTIONS_PER_CONNECTION_MAX {
+        bench.write(&id(n), &[Queued]);
+    }
+    let last = limits::SUBSCRIPTIONS_PER_CONNECTION_MAX;
+    for n in 0..last {
+        assert_eq!(say(&mut bench, "subscribe", n), ["status_update 1", "subscribed"], "{n}");
+    }
+    assert_eq!(say(&mut bench, "subscribe", last), [FULL]);
+    assert_eq!(bench.node.hub.tails(), last, "who was refused follows nothing");
+    assert_eq!(say(&mut bench, "subscribe", 7), ["status_update 1", "subscribed"], "again is not one more");
+    assert_eq!(say(&mut bench, "unsubscribe", 7), ["unsubscribed"]);
+    assert_eq!(say(&mut bench, "subscribe", last), ["status_update 1", "subscribed"]);
+    assert_eq!(bench.ended(), Ended::Not);
+}
+
+#[test]
+fn of_more_than_512_of_ones_own_the_first_are_watched_and_the_rest_refused() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    for n in 0..limits::SUBSCRIPTIONS_PER_CONNECTION_MAX + 3 {
+        bench.write(&format!("gen_{n}"), &[Queued]);
+    }
+    bench.say(r#"{"type":"subscribe","mine":true}"#);
+    let mut gists = bench.gists();
+    assert_eq!(gists.iter().filter(|gist| *gist == FULL).count(), 1, "said once");
+    gists.retain(|gist| gist == "status_update 1");
+    assert_eq!(gists.len(), limits::SUBSCRIPTIONS_PER_CONNECTION_MAX);
+    // One that is made later has no place either, and nothing of it comes.
+    bench.commit("gen_new", &[Queued, StageStarted]);
+    assert_eq!(bench.gists(), [FULL]);
+    bench.commit("gen_7", &[StageStarted]);
+    assert_eq!(bench.gists(), ["status_update 2"]);
 }
 
 #[test]

@@ -116,6 +116,34 @@ fn credit_pauses_and_goes_on() {
     assert_eq!(bench.gists(), ["status_update 4", "status_update 5", "done"]);
 }
 
+/// Far behind the tail, where events come out of the log: what credit lets through is dense across the edges of pages.
+#[test]
+fn credit_pauses_and_goes_on_within_pages_of_the_log() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    let many = vec![StageProgress; 3 * limits::TAIL_EVENTS_MAX];
+    bench.commit("gen_abc", &many);
+    subscribe(&mut bench, r#","after":"start""#);
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":0}"#);
+    assert_eq!((bench.gists(), bench.reads), (Vec::new(), 0), "who may not be sent anything needs no page");
+    let mut seen = Vec::new();
+    // Within a page, to its edge, over the edge of the next one, and by single events.
+    let page = limits::PAGE_EVENTS_MAX;
+    for credit in [1, page - 1, 1, page + 9, page - 11, 1] {
+        bench.say(&format!(r#"{{"type":"credit","generationId":"gen_abc","events":{credit}}}"#));
+        let said = sequences(&bench.heard());
+        assert_eq!(said.len(), credit, "behind {}", seen.len());
+        seen.extend(said);
+        assert!(bench.heard().is_empty());
+    }
+    bench.commit("gen_abc", &[StageProgress, Complete]);
+    assert!(bench.heard().is_empty());
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":900}"#);
+    let rest = bench.heard();
+    seen.extend(sequences(&rest));
+    assert_eq!(seen, (1..=many.len() as u64 + 2).collect::<Vec<_>>());
+    assert_eq!(rest.last().map(Said::gist).as_deref(), Some("done"));
+}
+
 #[test]
 fn all_of_ones_own_are_watched_present_and_to_come() {
     let mut bench = Bench::authenticated(Dialect::Native);
