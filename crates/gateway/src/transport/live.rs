@@ -17,7 +17,6 @@ use futures_util::future::BoxFuture;
 use protocol::Timestamp;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::TcpStream,
     time::Sleep,
 };
 
@@ -33,9 +32,6 @@ use crate::{
 
 /// Bytes read at once, into a buffer all connections of a thread share.
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes the kernel may hold that it has not sent, beyond the segment it fills: so much of what was written before is sent
-/// ahead of an event, and the rest of at most one frame. 16 KiB keep the path busy until the task has written more.
-const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// Rounds of reading and writing before other connections of the thread get a turn.
 const ROUNDS_MAX: usize = 16;
 
@@ -57,22 +53,10 @@ pub(super) fn connect(gateway: Arc<Gateway>, dialect: Dialect, request: Request)
     // Two tasks, one after the other: the first holds what hyper needs, and is gone when the second begins.
     tracker.clone().spawn(async move {
         if let Some((stream, read)) = upgrade::take(socket).await {
-            bound_unsent(stream.tcp());
             tracker.spawn(Connection::new(gateway, stream, dialect, token.as_deref(), &read));
         }
     });
     upgrade.response
-}
-
-/// Frames wait here, where an event passes them, and not in the kernel's buffer, where nothing does. A system that has no
-/// such bound keeps its buffer.
-fn bound_unsent(stream: &TcpStream) {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
-        tracing::debug!(%error, "the kernel's buffer is not bounded");
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = (stream, UNSENT_BYTES_MAX);
 }
 
 /// One live connection with its socket.

@@ -1,7 +1,10 @@
-//! The socket below HTTP: a stream that gives up on a peer which takes nothing.
+//! The socket below HTTP: a stream that gives up on a peer which takes nothing, and notices one that takes a little.
 //!
 //! A body is asked for more only when there is room for it, so a stream of events cannot notice that its client reads
 //! nothing; the socket can. Live sockets leave it at their upgrade and keep that bound themselves.
+//!
+//! The kernel would take megabytes ahead of a slow peer, and say that there is room again only when a third of them has
+//! left: to tell slow from dead, and for an event to pass the frames that wait, what it may hold unsent is bounded for all.
 
 use std::{
     io,
@@ -13,10 +16,15 @@ use std::{
 use protocol::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::Sleep,
 };
 
 use super::stream::Stream;
+
+/// Bytes the kernel may hold that it has not sent, beyond the segment it fills: so much of what was written before is sent
+/// ahead of an event, and the rest of at most one frame. 16 KiB keep the path busy until the task has written more.
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
 /// A connection that ends with [`io::ErrorKind::TimedOut`] when the peer takes nothing for
 /// [`limits::WATCHER_STALL_MAX_MS`] although something is to be written.
@@ -38,7 +46,9 @@ impl Socket {
     /// With another bound.
     #[must_use]
     pub fn with_stall_max(stream: impl Into<Stream>, stall_max: Duration) -> Self {
-        Self { stream: stream.into(), stall_max, stalled: None }
+        let stream = stream.into();
+        bound_unsent(stream.tcp());
+        Self { stream, stall_max, stalled: None }
     }
 
     /// The stream itself, without a bound.
@@ -57,6 +67,16 @@ impl Socket {
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+/// What waits waits here and not in the kernel's buffer. A system that has no such bound keeps its buffer.
+fn bound_unsent(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%error, "the kernel's buffer is not bounded");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (stream, UNSENT_BYTES_MAX);
 }
 
 impl AsyncRead for Socket {
@@ -99,7 +119,7 @@ impl AsyncWrite for Socket {
 mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket},
     };
 
     use super::*;
@@ -137,5 +157,34 @@ mod tests {
         let (written, ()) = tokio::join!(write, read);
         written.unwrap();
         assert!(socket.stalled.is_none());
+    }
+
+    /// A mobile network at its edge: what it takes within the bound is less than what the kernel would wait for.
+    #[tokio::test]
+    async fn a_peer_that_takes_little_is_not_one_that_takes_nothing() {
+        const STALL_MAX: Duration = Duration::from_millis(800);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let slow = TcpSocket::new_v4().unwrap();
+        slow.set_recv_buffer_size(64 * 1024).unwrap();
+        let mut peer = slow.connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::with_stall_max(listener.accept().await.unwrap().0, STALL_MAX);
+        let write = async {
+            let chunk = vec![0; 64 * 1024];
+            loop {
+                socket.write_all(&chunk).await.unwrap();
+            }
+        };
+        // Three bounds long, eight times within each.
+        let read = async {
+            let mut buffer = vec![0; 20 * 1024];
+            for _ in 0..24 {
+                tokio::time::sleep(STALL_MAX / 8).await;
+                peer.read_exact(&mut buffer).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = write => {}
+            () = read => {}
+        }
     }
 }
