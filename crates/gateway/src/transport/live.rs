@@ -20,7 +20,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{stream::Stream, token, upgrade};
+use super::{socket::bound_unsent, stream::Stream, token, upgrade};
 use crate::{
     Gateway,
     counts::Transport,
@@ -53,6 +53,8 @@ pub(super) fn connect(gateway: Arc<Gateway>, dialect: Dialect, request: Request)
     // Two tasks, one after the other: the first holds what hyper needs, and is gone when the second begins.
     tracker.clone().spawn(async move {
         if let Some((stream, read)) = upgrade::take(socket).await {
+            // Whoever accepted it: frames wait here, where an event passes them, and not in the kernel's buffer.
+            bound_unsent(stream.tcp());
             tracker.spawn(Connection::new(gateway, stream, dialect, token.as_deref(), &read));
         }
     });

@@ -3,6 +3,9 @@
 //! A body is asked for more only when there is room for it, so a stream of events cannot notice that its client reads
 //! nothing; the socket can. Live sockets leave it at their upgrade and keep that bound themselves.
 //!
+//! A request may be refused before its body has come. Closed over what still comes, the connection would be reset, and the
+//! answer lost with it; so the rest is read and discarded for a while.
+//!
 //! The kernel would take megabytes ahead of a slow peer, and say that there is room again only when a third of them has
 //! left: to tell slow from dead, and for an event to pass the frames that wait, what it may hold unsent is bounded for all.
 
@@ -26,6 +29,11 @@ use super::stream::Stream;
 /// ahead of an event, and the rest of at most one frame. 16 KiB keep the path busy until the task has written more.
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
+/// How long what still comes is discarded after the last word. A client that hears the answer stops sooner.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// Bytes discarded at once.
+const DISCARDED_BYTES: usize = 16 * 1024;
+
 /// A connection that ends with [`io::ErrorKind::TimedOut`] when the peer takes nothing for
 /// [`limits::WATCHER_STALL_MAX_MS`] although something is to be written.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub struct Socket {
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while the rest of a request is discarded.
+    lingers: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -48,7 +58,7 @@ impl Socket {
     pub fn with_stall_max(stream: impl Into<Stream>, stall_max: Duration) -> Self {
         let stream = stream.into();
         bound_unsent(stream.tcp());
-        Self { stream, stall_max, stalled: None }
+        Self { stream, stall_max, stalled: None, lingers: None }
     }
 
     /// The stream itself, without a bound.
@@ -70,7 +80,7 @@ impl Socket {
 }
 
 /// What waits waits here and not in the kernel's buffer. A system that has no such bound keeps its buffer.
-fn bound_unsent(stream: &TcpStream) {
+pub(super) fn bound_unsent(stream: &TcpStream) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
         tracing::debug!(%error, "the kernel's buffer is not bounded");
@@ -111,7 +121,28 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingers.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        loop {
+            if let Some(lingers) = &mut self.lingers
+                && lingers.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Ok(()));
+            }
+            let mut discarded = [0; DISCARDED_BYTES];
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_MAX)));
+                }
+                // Nothing came behind the last request: whoever is still there sees the end.
+                Poll::Pending if self.lingers.is_none() => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                // The end, or no connection any more.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
@@ -186,5 +217,32 @@ mod tests {
             () = write => {}
             () = read => {}
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_while_still_sending_hears_why() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(20)).await;
+        let refuse = async {
+            let mut head = [0; 1_024];
+            socket.read_exact(&mut head).await.unwrap();
+            socket.write_all(b"no room").await.unwrap();
+            socket.shutdown().await.unwrap();
+            drop(socket);
+        };
+        let send = async {
+            peer.write_all(&vec![0; 8 * 1024 * 1024]).await.unwrap();
+            let mut answer = Vec::new();
+            peer.read_to_end(&mut answer).await.unwrap();
+            drop(peer);
+            answer
+        };
+        let ((), answer) = tokio::join!(refuse, send);
+        assert_eq!(answer, b"no room");
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_more_is_not_waited_for() {
+        let (mut socket, _silent) = pair(Duration::from_secs(20)).await;
+        tokio::time::timeout(Duration::from_secs(4), socket.shutdown()).await.expect("no lingering").unwrap();
     }
 }
