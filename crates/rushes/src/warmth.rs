@@ -11,15 +11,19 @@
 
 use std::{convert::Infallible, ops::Range, time::Duration};
 
+/// The first time: the start is over, and what it needed is most of it.
+const START: Duration = Duration::from_secs(5);
 /// Between two times. Dropping and mapping again takes less than a millisecond: a fifty-thousandth of this.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Drops what is not in use, for ever.
 pub(crate) async fn keep_small() -> Infallible {
+    let mut pause = START;
     loop {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
         // Where no thread is to be had there will be next time.
         let _ = tokio::task::spawn_blocking(drop_own_pages).await;
+        pause = PAUSE;
     }
 }
 
