@@ -122,7 +122,7 @@ pub const FINISHED_IN_MEMORY_MS: u64 = 600_000;
 pub const BATCH_CHANGES_MAX: usize = 256;
 /// Most bytes of events in one transaction of the embedded store: written in less time than the fsync takes.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// Most changes waiting for the store's writer; beyond it callers wait.
+/// Most changes waiting to be given to the store, and most calls waiting for its writer; beyond it callers wait.
 pub const COMMIT_QUEUE_MAX: usize = 4_096;
 /// Most unfinished generations of one tenant, so that one customer cannot fill the memory of the queue.
 pub const UNFINISHED_PER_TENANT_MAX: usize = 100_000;

@@ -24,18 +24,13 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Encodes the events of `change`.
-    pub(super) fn new(change: Change) -> Result<Self, CommitError> {
+    pub(super) fn new(change: Change) -> Self {
         assert!(!change.events.is_empty(), "a change has at least one event");
         assert!(change.expected.0 > 0 || change.row.is_some(), "a change that creates brings the columns");
-        let bodies: Vec<Vec<u8>> = change
-            .events
-            .iter()
-            .map(|new| encode_body(&new.event))
-            .collect::<Result<_, _>>()
-            .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        let bodies: Vec<Vec<u8>> = change.events.iter().map(|new| encode_body(&new.event)).collect();
         let events: usize = change.events.iter().zip(&bodies).map(|(new, body)| new.fact.len() + body.len()).sum();
         let bytes = events + change.row.as_ref().map_or(0, |row| row.snapshot.len());
-        Ok(Self { change, bodies, bytes })
+        Self { change, bodies, bytes }
     }
 }
 

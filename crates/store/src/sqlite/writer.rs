@@ -24,20 +24,22 @@ use crate::{Change, CommitError, Committed, OnCommit, StoreError, StoredEvent};
 /// The queue as the writer's thread and its readers share it. Locked for lines.
 pub(super) type SharedLanes = Arc<Mutex<Lanes>>;
 
-type Answer<T, E> = oneshot::Sender<Result<T, E>>;
 type Job = Box<dyn FnOnce(&mut Desk) + Send>;
 
 enum Request {
-    Commit(Pending),
+    Commit(Handful),
     /// Anything else that writes; it answers by itself.
     Work(Job),
     Close(oneshot::Sender<()>),
 }
 
-/// A change whose caller waits. Boxed, so that a place in the queue is small.
-struct Pending {
-    prepared: Box<Prepared>,
-    answer: Answer<Committed, CommitError>,
+/// Changes whose caller waits for all of them. They travel together, so that the thread, which wakes at the first thing it
+/// gets, does not sync one of them and then the others.
+struct Handful {
+    changes: Vec<Prepared>,
+    /// What they add to a batch.
+    bytes: usize,
+    answer: oneshot::Sender<Vec<Result<Committed, CommitError>>>,
 }
 
 /// What the writer's thread owns.
@@ -80,27 +82,21 @@ impl Writer {
 
     /// Hands over all changes in order, waiting while the queue is full, then waits for the answers.
     pub(super) async fn commit(&self, changes: Vec<Change>) -> Vec<Result<Committed, CommitError>> {
-        let mut pending = Vec::with_capacity(changes.len());
-        for change in changes {
-            pending.push(self.submit(change).await);
+        let mut answers = Vec::with_capacity(changes.len());
+        let mut handed = Vec::new();
+        for (changes, bytes) in handfuls(changes) {
+            let (answer, answered) = oneshot::channel();
+            handed.push((changes.len(), answered));
+            // What the thread does not take is dropped with its `answer`, which says so.
+            let _ = self.send(Request::Commit(Handful { changes, bytes, answer })).await;
         }
-        let mut answers = Vec::with_capacity(pending.len());
-        for submitted in pending {
-            answers.push(match submitted {
-                Ok(answer) => answer.await.unwrap_or_else(|_| Err(CommitError::Unavailable(STOPPED.into()))),
-                Err(error) => Err(error),
-            });
+        for (count, answered) in handed {
+            match answered.await {
+                Ok(these) => answers.extend(these),
+                Err(_) => answers.extend((0..count).map(|_| Err(CommitError::Unavailable(STOPPED.into())))),
+            }
         }
         answers
-    }
-
-    async fn submit(&self, change: Change) -> Result<oneshot::Receiver<Result<Committed, CommitError>>, CommitError> {
-        let prepared = Box::new(Prepared::new(change)?);
-        let (answer, answered) = oneshot::channel();
-        self.send(Request::Commit(Pending { prepared, answer }))
-            .await
-            .map_err(|()| CommitError::Unavailable(STOPPED.into()))?;
-        Ok(answered)
     }
 
     /// Runs `job` between two batches, in one transaction of its own that is synced.
@@ -173,31 +169,21 @@ impl Desk {
     }
 
     /// One transaction, then the queue, then the listeners, then the callers.
-    fn write(&mut self, batch: Vec<Pending>) {
-        let strict = batch.iter().any(|pending| pending.prepared.change.durability == Durability::Strict);
-        let applied = match self
-            .sync(strict)
-            .and_then(|()| batch::transact(&mut self.books(), batch.iter().map(|pending| &*pending.prepared)))
-        {
-            Ok(applied) => applied,
-            // One large change must not refuse the small ones beside it.
-            Err(error) if is_full(&error) => batch.iter().map(|pending| self.write_alone(&pending.prepared)).collect(),
-            Err(error) => {
-                tracing::warn!(%error, changes = batch.len(), "commit failed");
-                let refused = || Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() };
-                batch.iter().map(|_| refused()).collect()
-            }
-        };
-
+    fn write(&mut self, batch: Vec<Handful>) {
+        let mut applied = self.apply(&batch).into_iter();
         let mut events = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         let mut effects = Vec::new();
-        for (Pending { prepared, answer }, applied) in batch.into_iter().zip(applied) {
-            if let Ok(Committed::New { last }) = applied.answer {
-                events.extend(numbered(prepared.change, last));
+        for Handful { changes, answer, .. } in batch {
+            let mut these = Vec::with_capacity(changes.len());
+            for (prepared, applied) in changes.into_iter().zip(applied.by_ref()) {
+                if let Ok(Committed::New { last }) = applied.answer {
+                    events.extend(numbered(prepared.change, last));
+                }
+                effects.extend(applied.effects);
+                these.push(applied.answer);
             }
-            effects.extend(applied.effects);
-            answers.push((answer, applied.answer));
+            answers.push((answer, these));
         }
         if !effects.is_empty() {
             let mut lanes = self.lanes.lock();
@@ -206,9 +192,24 @@ impl Desk {
         if !events.is_empty() {
             (self.on_commit)(&events);
         }
-        for (answer, result) in answers {
-            // The caller may have gone: it will repeat with the same command id.
-            let _ = answer.send(result);
+        for (answer, these) in answers {
+            // The caller may have gone: it will repeat with the same command ids.
+            let _ = answer.send(these);
+        }
+    }
+
+    /// How each change of `batch` went, in order.
+    fn apply(&mut self, batch: &[Handful]) -> Vec<Applied> {
+        let changes = batch.iter().flat_map(|handful| &handful.changes);
+        let strict = changes.clone().any(|prepared| prepared.change.durability == Durability::Strict);
+        match self.sync(strict).and_then(|()| batch::transact(&mut self.books(), changes.clone())) {
+            Ok(applied) => applied,
+            // One large change must not refuse the small ones beside it.
+            Err(error) if is_full(&error) => changes.map(|prepared| self.write_alone(prepared)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, changes = changes.clone().count(), "commit failed");
+                changes.map(|_| Applied { answer: Err(batch::refusal(&error)), effects: Vec::new() }).collect()
+            }
         }
     }
 
@@ -258,18 +259,37 @@ impl Desk {
     }
 }
 
-/// What waits behind `first`, up to the limits of a batch, and a request that is no commit and ends it.
-fn gather(first: Pending, inbox: &mut mpsc::Receiver<Request>) -> (Vec<Pending>, Option<Request>) {
-    let mut bytes = first.prepared.bytes;
+/// `changes`, encoded, in parts that one batch can take, each with its bytes.
+fn handfuls(changes: Vec<Change>) -> impl Iterator<Item = (Vec<Prepared>, usize)> {
+    let mut left = changes.into_iter().map(Prepared::new).peekable();
+    std::iter::from_fn(move || {
+        let first = left.next()?;
+        let mut bytes = first.bytes;
+        let mut handful = vec![first];
+        while handful.len() < BATCH_CHANGES_MAX
+            && let Some(next) = left.next_if(|next| bytes + next.bytes <= BATCH_BYTES_MAX)
+        {
+            bytes += next.bytes;
+            handful.push(next);
+        }
+        Some((handful, bytes))
+    })
+}
+
+/// What waits behind `first` and fits beside it, and a request that does not and ends the batch.
+fn gather(first: Handful, inbox: &mut mpsc::Receiver<Request>) -> (Vec<Handful>, Option<Request>) {
+    let (mut changes, mut bytes) = (first.changes.len(), first.bytes);
     let mut batch = vec![first];
-    while batch.len() < BATCH_CHANGES_MAX && bytes < BATCH_BYTES_MAX {
-        match inbox.try_recv() {
-            Ok(Request::Commit(next)) => {
-                bytes += next.prepared.bytes;
+    while let Ok(request) = inbox.try_recv() {
+        match request {
+            Request::Commit(next)
+                if changes + next.changes.len() <= BATCH_CHANGES_MAX && bytes + next.bytes <= BATCH_BYTES_MAX =>
+            {
+                changes += next.changes.len();
+                bytes += next.bytes;
                 batch.push(next);
             }
-            Ok(other) => return (batch, Some(other)),
-            Err(_) => break,
+            other => return (batch, Some(other)),
         }
     }
     (batch, None)
