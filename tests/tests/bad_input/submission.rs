@@ -316,3 +316,50 @@ async fn a_generate_on_the_socket_is_refused_by_name_and_the_socket_goes_on() ->
     assert_eq!(socket.message().await?["type"], "accepted");
     goes_on(&server).await
 }
+
+/// Arrays in arrays, so many deep.
+fn nested(depth: usize) -> Value {
+    (1..depth).fold(json!([]), |inside, _| json!([inside]))
+}
+
+/// JSON that nests nearly as deep as readers go would be written with something around it, and then be read by nobody: not by
+/// the page, not by the store.
+#[tokio::test]
+async fn what_nests_too_deep_is_refused_and_what_just_fits_can_be_read_for_ever() -> Result<()> {
+    const DEEPEST: usize = 64;
+    let mut server = Server::start()?;
+    // The object it stands in is a level too.
+    let (fits, deep) = (nested(DEEPEST - 1), nested(DEEPEST));
+    for field in ["metadata", "input"] {
+        let body = json!({"pipeline": "external", field: {"a": deep}});
+        ask(&server, "POST", SUBMIT, &body).await?.assert_refused(422, "invalid_input", &[field, "65", "64"]);
+    }
+    let id = server
+        .submit_this("ada", &json!({"pipeline": "external", "metadata": {"a": fits}, "input": {"a": fits}}))
+        .await?;
+    let events = format!("{SUBMIT}/{id}/events");
+    // An id as long as an id may be, and what the server makes of it is longer.
+    let report = |event: &str, facts: &Value| json!([{"eventId": event, "status": "generating_frames", "progress": 10, "metadata": {"b": facts}}]);
+    ask(&server, "POST", &events, &report("deep", &deep)).await?.assert_refused(
+        400,
+        "invalid_request",
+        &["metadata", "65"],
+    );
+    let longest = "e".repeat(128);
+    let taken = ask(&server, "POST", &events, &report(&longest, &fits)).await?;
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let read = async |server: &Server| {
+        let (status, page) = server.request("GET", &format!("{events}?after=start"), "ada", None).await?;
+        anyhow::ensure!(status == 200, "{status} {page}");
+        let listed = server.request("GET", SUBMIT, "ada", None).await?;
+        anyhow::ensure!(listed.0 == 200 && listed.1.to_string().contains(&id), "{listed:?}");
+        Ok(page["events"].clone())
+    };
+    let before = read(&server).await?;
+    assert_eq!(before[1]["eventId"], format!("{longest}.0"));
+    assert_eq!((&before[1]["metadata"]["client"]["a"], &before[1]["metadata"]["b"]), (&fits, &fits));
+    server.kill();
+    server.start_again()?;
+    assert_eq!(read(&server).await?, before);
+    goes_on(&server).await
+}
