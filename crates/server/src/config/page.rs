@@ -98,8 +98,8 @@ pub fn reference_page() -> String {
         "\n## `[[webhook]]`\n\nEndpoints that are told of a tenant's generations by HTTP, only in the file; \
          [webhooks](../webhooks.md) says what they get. An endpoint has a `name`, a `url` and a `secret` (or several while \
          receivers change over, or a `secret_file` with one a line), and may have `tenant` (default `default`), `events` \
-         (default the three ends; `[\"*\"]` is all) and `retries`, the waits between tries (up to three days). An \
-         endpoint that is taken out of the file is forgotten with what it still had to get.\n\n```toml\n{}```\n",
+         (default the three ends; `[\"*\"]` is all) and `retries`, the waits between tries (at most 16, each of `10ms` to \
+         `24h`; nine by default, some three days in all). An endpoint that is taken out of the file is forgotten with what it still had to get.\n\n```toml\n{}```\n",
         webhook::EXAMPLE
     );
     page
