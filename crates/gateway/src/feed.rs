@@ -1,6 +1,7 @@
-//! What an HTTP watcher follows: one or many generations, item by item, by the same rule as a live socket.
+//! One generation as an HTTP watcher follows it: item by item, by the same rule as a live socket.
 //!
-//! Pulled by whoever writes the answer: nothing is queued here but one page of the log per generation.
+//! The transport that writes the answer pulls. Nothing is queued here but one page of the log. Several generations in one
+//! answer are several feeds, which `transport/many.rs` merges.
 
 use std::{future::poll_fn, sync::Arc};
 

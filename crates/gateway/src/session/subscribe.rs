@@ -18,6 +18,7 @@ use super::{
 use crate::{
     counts::Transport,
     cursor::{self, Window as _},
+    gateway::unavailable,
     hub::{Follow, Fresh, Watch},
     node::{Node, may_with},
     pages::Reader,
@@ -362,9 +363,4 @@ fn clamp(wish: FrameWish) -> FrameWish {
 fn too_many() -> Problem {
     let max = limits::SUBSCRIPTIONS_PER_CONNECTION_MAX;
     Problem::new(ErrorCode::RateLimited, format!("At most {max} subscriptions on one connection"))
-}
-
-pub(super) fn unavailable(error: &store::StoreError) -> Problem {
-    tracing::warn!(%error, "history not read");
-    Problem::new(ErrorCode::Unavailable, "The server cannot read its store right now")
 }

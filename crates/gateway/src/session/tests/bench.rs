@@ -80,7 +80,7 @@ impl Bench {
         bus.listen(Arc::clone(&hub) as Arc<dyn bus::Listener>);
         let node = Arc::new(Node {
             hub,
-            encoder: Encoder::new(Epoch::new("k3f9").unwrap(), Links::new(&secret, None)),
+            encoder: Arc::new(Encoder::new(Epoch::new("k3f9").unwrap(), Links::new(&secret, None))),
             doors: Arc::new(Doors::new(&secret)),
             guest: None,
             expiry_grace_ms: Some(30_000),
