@@ -122,7 +122,9 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingers.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            // Under TLS the goodbye is bytes, for which the peer may have no room.
+            let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.bound(cx, shut))?;
         }
         loop {
             if let Some(lingers) = &mut self.lingers
@@ -148,9 +150,16 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpSocket},
+    };
+    use tokio_rustls::{
+        TlsAcceptor, TlsConnector, client,
+        rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::ServerName},
     };
 
     use super::*;
@@ -159,6 +168,34 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (Socket::with_stall_max(listener.accept().await.unwrap().0, stall_max), peer)
+    }
+
+    /// The same two under TLS.
+    async fn encrypted_pair(stall_max: Duration) -> (Socket, client::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let name = ServerName::try_from("localhost").unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (stream, peer) = tokio::join!(acceptor.accept(stream), connector.connect(name, peer));
+        (Socket::with_stall_max(stream.unwrap(), stall_max), peer.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_peer_behind_tls_that_has_no_room_for_the_goodbye_is_given_up() {
+        let (mut socket, _silent) = encrypted_pair(Duration::from_millis(50)).await;
+        let chunk = vec![0; 1024 * 1024];
+        while socket.write(&chunk).now_or_never().is_some() {}
+        let shut = tokio::time::timeout(Duration::from_secs(20), socket.shutdown()).await.expect("it is waited for");
+        assert_eq!(shut.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
