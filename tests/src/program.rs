@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{
+    PATIENCE, Socket,
+    encrypted::Certificate,
+    reply::{client, client_trusting},
+};
 
 /// The secret of all test servers: 32 bytes and more, so that nothing warns.
 pub const SECRET: &str = "a secret of the tests, long enough to be one";
@@ -111,6 +115,9 @@ pub struct Server {
     pub url: String,
     data: PathBuf,
     environment: Vec<(String, String)>,
+    client: reqwest::Client,
+    /// Whom to trust, where it speaks TLS.
+    authority: Option<PathBuf>,
     /// Removes the data folder with the server, where it is a temporary one.
     _temporary: Option<TempDir>,
 }
@@ -134,7 +141,25 @@ impl Server {
         let log = File::create(folder.path().join(LOG))?;
         let environment = vec![("RUSHES_LOG_FORMAT".to_owned(), "json".to_owned())];
         let (process, url) = spawn(folder.path(), "127.0.0.1:0", &environment, log.into())?;
-        Ok(Self { process, url, data: folder.path().to_owned(), environment, _temporary: Some(folder) })
+        let data = folder.path().to_owned();
+        Ok(Self {
+            process,
+            url,
+            data,
+            environment,
+            client: client().clone(),
+            authority: None,
+            _temporary: Some(folder),
+        })
+    }
+
+    /// Starts one that speaks TLS with `certificate`, and that the methods below trust.
+    pub fn start_encrypted(certificate: &Certificate, environment: &[(&str, &str)]) -> Result<Self> {
+        let files = certificate.environment();
+        let files = files.iter().map(|(name, path)| (*name, path.as_str()));
+        let server = Self::start_with(&files.chain(environment.iter().copied()).collect::<Vec<_>>())?;
+        anyhow::ensure!(server.url.starts_with("https://"), "{}", server.url);
+        Ok(Self { client: client_trusting(&certificate.cert())?, authority: Some(certificate.cert()), ..server })
     }
 
     /// What a server started by [`Self::start_logging`] has logged so far.
@@ -147,7 +172,8 @@ impl Server {
     pub fn start_in(data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let (process, url) = spawn(data, "127.0.0.1:0", &environment, Stdio::inherit())?;
-        Ok(Self { process, url, data: data.to_owned(), environment, _temporary: None })
+        let data = data.to_owned();
+        Ok(Self { process, url, data, environment, client: client().clone(), authority: None, _temporary: None })
     }
 
     /// The data folder.
@@ -203,7 +229,7 @@ impl Server {
 
     /// A bare request, to be sent with [`crate::Reply::of`].
     pub fn http(&self, method: &str, path: &str) -> Result<reqwest::RequestBuilder> {
-        Ok(crate::reply::client().request(method.parse()?, format!("{}{path}", self.url)))
+        Ok(self.client.request(method.parse()?, format!("{}{path}", self.url)))
     }
 
     /// A counter or gauge of `/metrics`, the sum of all its series; 0 while there is none.
@@ -229,10 +255,8 @@ impl Server {
         token: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value)> {
-        let mut request = crate::reply::client()
-            .request(method.parse()?, format!("{}{path}", self.url))
-            .bearer_auth(token)
-            .timeout(PATIENCE);
+        let mut request =
+            self.client.request(method.parse()?, format!("{}{path}", self.url)).bearer_auth(token).timeout(PATIENCE);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -240,6 +264,19 @@ impl Server {
         let status = answer.status().as_u16();
         let text = answer.text().await?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// A socket at `path`, with `token` in a header where there is one.
+    pub async fn socket(&self, path: &str, token: Option<&str>) -> Result<Socket> {
+        match &self.authority {
+            Some(authority) => Socket::open_trusting(&self.url, path, token, authority).await,
+            None => Socket::open(&self.url, path, token).await,
+        }
+    }
+
+    /// A live socket that has authenticated as `user`.
+    pub async fn live(&self, user: &str) -> Result<Socket> {
+        self.socket("/v1/live", None).await?.authenticated(user).await
     }
 
     /// Submits a film that takes a second or two, and answers its id.

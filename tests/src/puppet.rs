@@ -43,7 +43,7 @@ impl Puppet {
     /// When the server does not welcome it.
     pub async fn connect_holding(server: &Server, name: &str, leases: &[&Lease]) -> Result<Self> {
         let token = token(name, Role::Worker);
-        let mut socket = Socket::open(&server.url, "/v1/worker", Some(&token)).await?;
+        let mut socket = server.socket("/v1/worker", Some(&token)).await?;
         let held: Vec<Value> = leases.iter().map(|lease| json!({"lease": lease.id, "fence": lease.fence})).collect();
         let hello = json!({"type": "hello", "worker": name, "instance": "1", "pools": {"gpu": 1}, "leases": held});
         socket.say(&hello).await?;

@@ -1,9 +1,9 @@
 //! An HTTP answer, and what every refusal must say: a status, a code of the closed list, and what to change.
 
-use std::sync::LazyLock;
+use std::{path::Path, sync::LazyLock};
 
 use anyhow::{Context, Result};
-use reqwest::{Client, RequestBuilder, header::HeaderMap};
+use reqwest::{Certificate, Client, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
 use crate::PATIENCE;
@@ -20,6 +20,15 @@ pub fn client() -> &'static Client {
 #[must_use]
 pub fn client_that_keeps() -> Client {
     build(Client::builder())
+}
+
+/// One that trusts a certificate alone, and keeps no connections either.
+///
+/// # Errors
+/// When the file is none.
+pub fn client_trusting(authority: &Path) -> Result<Client> {
+    let authority = Certificate::from_pem(&std::fs::read(authority)?)?;
+    Ok(build(Client::builder().pool_max_idle_per_host(0).tls_certs_only([authority])))
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Client {

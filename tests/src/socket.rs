@@ -11,9 +11,13 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, connect_async,
+    connect_async_tls_with_config,
     tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
 
@@ -49,14 +53,23 @@ impl Socket {
     /// # Errors
     /// When the server does not take the connection, or has another certificate.
     pub async fn open_trusting(url: &str, path: &str, token: Option<&str>, authority: &Path) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority)?)?;
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = Some(Connector::Rustls(Arc::new(config)));
+        let connector = Some(connector(authority)?);
         let connecting = connect_async_tls_with_config(request(url, path, token)?, None, true, connector);
+        let (socket, _) = timeout(PATIENCE, connecting).await??;
+        Ok(Self(socket))
+    }
+
+    /// The same with a receive buffer as small as it can be: what is not heard waits with the server.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn open_narrow(url: &str, path: &str, token: Option<&str>, authority: &Path) -> Result<Self> {
+        let (_, address) = url.split_once("://").context("an address")?;
+        let stream = TcpSocket::new_v4()?;
+        stream.set_recv_buffer_size(4_096)?;
+        let stream = stream.connect(address.parse()?).await?;
+        let connector = Some(connector(authority)?);
+        let connecting = client_async_tls_with_config(request(url, path, token)?, stream, None, connector);
         let (socket, _) = timeout(PATIENCE, connecting).await??;
         Ok(Self(socket))
     }
@@ -66,11 +79,18 @@ impl Socket {
     /// # Errors
     /// When the server does not take it.
     pub async fn live(url: &str, user: &str) -> Result<Self> {
-        let mut socket = Self::open(url, "/v1/live", None).await?;
-        socket.say(&json!({"type": "authenticate", "token": token(user, Role::User)})).await?;
-        let answer = socket.message().await?;
+        Self::open(url, "/v1/live", None).await?.authenticated(user).await
+    }
+
+    /// Says who it is.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn authenticated(mut self, user: &str) -> Result<Self> {
+        self.say(&json!({"type": "authenticate", "token": token(user, Role::User)})).await?;
+        let answer = self.message().await?;
         anyhow::ensure!(answer["type"] == "authenticated", "{answer}");
-        Ok(socket)
+        Ok(self)
     }
 
     /// Says a message.
@@ -175,6 +195,17 @@ impl Socket {
             }
         }
     }
+}
+
+/// Trusts one certificate alone.
+fn connector(authority: &Path) -> Result<Connector> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority)?)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Connector::Rustls(Arc::new(config)))
 }
 
 fn request(url: &str, path: &str, token: Option<&str>) -> Result<Request> {

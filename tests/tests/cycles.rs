@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Role;
 use anyhow::{Context, Result, ensure};
-use rushes_tests::{PATIENCE, Reply, Server, Socket, program::token};
+use rushes_tests::{PATIENCE, Reply, Server, encrypted::Certificate, program::token};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -19,6 +19,9 @@ const AT_ONCE: usize = 20;
 const GROWTH_MAX: u64 = 2 * 1024 * 1024;
 /// A poll is given up by its client after so long.
 const GIVEN_UP: Duration = Duration::from_millis(50);
+
+/// One user may connect as often as all of this does.
+const UNLIMITED: (&str, &str) = ("RUSHES_LIMITS_CONNECTS_PER_USER", "off");
 
 /// What the server holds.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ fn holds(server: &Server) -> Result<Holds> {
 /// One connection on each transport, watching, and gone again: every second socket by a close, the others without a word;
 /// polls that are answered, and polls that are given up.
 async fn cycle(server: &Server, id: &str, n: usize) -> Result<()> {
-    let mut socket = Socket::live(&server.url, "ada").await?;
+    let mut socket = server.live("ada").await?;
     socket.say(&json!({"type": "subscribe", "generationId": id, "after": "start"})).await?;
     socket.until("subscribed").await?;
     if n.is_multiple_of(2) {
@@ -76,17 +79,16 @@ async fn cycles(server: &Server, id: &str, count: usize) -> Result<()> {
     timeout(PATIENCE, gone).await.context("connections are left")?
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_that_come_and_go_leave_neither_descriptors_nor_memory() -> Result<()> {
+/// The server returns to where it was.
+async fn come_and_go(server: &Server) -> Result<()> {
     let count = std::env::var("CYCLES").map_or(Ok(CYCLES), |text| text.parse())?;
-    let server = Server::start_with(&[("RUSHES_LIMITS_CONNECTS_PER_USER", "off")])?;
     let id = server.submit_this("ada", &json!({"pipeline": "external"})).await?;
-    cycles(&server, &id, AT_ONCE * 5).await?;
-    let before = holds(&server)?;
-    cycles(&server, &id, count).await?;
+    cycles(server, &id, AT_ONCE * 5).await?;
+    let before = holds(server)?;
+    cycles(server, &id, count).await?;
     let settled = async {
         loop {
-            let after = holds(&server)?;
+            let after = holds(server)?;
             // The connection that asks for the metrics may still be open.
             if after.descriptors <= before.descriptors + 1 {
                 return anyhow::Ok(after);
@@ -95,8 +97,19 @@ async fn connections_that_come_and_go_leave_neither_descriptors_nor_memory() -> 
         }
     };
     let after = timeout(PATIENCE, settled).await.context("descriptors are left")??;
-    println!("{count} cycles a transport: {before:?} before, {after:?} after");
+    println!("{count} cycles a transport of {}: {before:?} before, {after:?} after", server.url);
     assert!(after.memory < before.memory + GROWTH_MAX, "{before:?} before, {after:?} after");
     assert_eq!(server.metric("rushes_subscriptions").await?, 0.0);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_come_and_go_leave_neither_descriptors_nor_memory() -> Result<()> {
+    come_and_go(&Server::start_with(&[UNLIMITED])?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_do_they_over_tls() -> Result<()> {
+    let certificate = Certificate::new()?;
+    come_and_go(&Server::start_encrypted(&certificate, &[UNLIMITED])?).await
 }

@@ -11,7 +11,7 @@ use std::{
 use access::Role;
 use anyhow::{Context, Result, ensure};
 use rushes_tests::{
-    PATIENCE, Server, Socket,
+    Frame, Heard, PATIENCE, Puppet, Server, Socket,
     between::{Between, Habit},
     encrypted::Certificate,
     program::{Ended, program, run, token},
@@ -31,13 +31,6 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, pem::PemObject as _},
     },
 };
-
-fn start(certificate: &Certificate) -> Result<Server> {
-    let environment = certificate.environment();
-    let server = Server::start_with(&environment.each_ref().map(|(name, value)| (*name, value.as_str())))?;
-    ensure!(server.url.starts_with("https://"), "{}", server.url);
-    Ok(server)
-}
 
 /// What curl says to these arguments, as ada and trusting `cert`.
 async fn curl(cert: &Path, arguments: &[&str]) -> Result<Ended> {
@@ -80,7 +73,7 @@ async fn version(cert: &Path, url: &str, wish: &str) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_port_speaks_both_http_and_the_socket_and_shows_the_same_events() -> Result<()> {
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     let cert = certificate.cert();
     let live = format!("{}/livez", server.url);
     assert_eq!(version(&cert, &live, "--http2").await?, "2 200");
@@ -141,7 +134,7 @@ async fn a_page_of_the_server_may_talk_to_it_over_http2() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() -> Result<()> {
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     let live = format!("{}/livez", server.url);
     let first = certificate.cert().with_file_name("first.pem");
     std::fs::copy(certificate.cert(), &first)?;
@@ -213,7 +206,7 @@ async fn a_crowd_that_comes_back_resumes_its_sessions_until_another_certificate_
     /// More than a server would remember by itself: rustls keeps 256.
     const CROWD: usize = 300;
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     let first = certificate.cert().with_file_name("first.pem");
     std::fs::copy(certificate.cert(), &first)?;
     let crowd = (0..CROWD).map(|_| ticketed(&[&first])).collect::<Result<Vec<_>>>()?;
@@ -248,7 +241,7 @@ async fn a_crowd_that_comes_back_resumes_its_sessions_until_another_certificate_
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_on_the_tls_port_is_told_so() -> Result<()> {
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     let plain = server.url.replacen("https", "http", 1);
     let answer = curl(&certificate.cert(), &["-w", " %{http_code}", &format!("{plain}/livez")]).await?;
     let (body, status) = answer.said.rsplit_once(' ').context("a status")?;
@@ -262,7 +255,7 @@ async fn plain_http_on_the_tls_port_is_told_so() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     let cert = certificate.cert();
     // A record that promises more than comes, one that is too long, one of another kind, and noise.
     let cases: [&[u8]; 5] =
@@ -300,7 +293,7 @@ async fn tls_that_is_cut_or_no_tls_leaves_nothing_behind() -> Result<()> {
 async fn handshakes_that_trickle_are_dropped_and_keep_nobody_out() -> Result<()> {
     const TRICKLING: usize = 64;
     let certificate = Certificate::new()?;
-    let server = start(&certificate)?;
+    let server = Server::start_encrypted(&certificate, &[])?;
     // A record of 512 bytes that never gets whole: a byte now and then.
     let mut trickling = Vec::new();
     for _ in 0..TRICKLING {
@@ -370,7 +363,7 @@ async fn a_watcher_that_stalls_behind_tls_costs_a_cursor_and_gets_all_of_it_in_o
     const SENT: &str = "rushes_bytes_sent_total{transport=\"websocket\"}";
     const PAGES: &str = "rushes_log_pages_read_total";
     let certificate = Certificate::new()?;
-    let (server, cert) = (start(&certificate)?, certificate.cert());
+    let (server, cert) = (Server::start_encrypted(&certificate, &[])?, certificate.cert());
     let between = Between::before(server.address(), Habit::None).await?;
     let id = external(&server, &cert).await?;
     let mut slow = following(&between.url.replacen("http", "https", 1), &cert, &id).await?;
@@ -442,10 +435,7 @@ async fn stuck_worker(server: &Server, cert: &Path) -> Result<(Between, Socket)>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_behind_tls_that_reads_nothing_keeps_no_server_from_stopping() -> Result<()> {
     let certificate = Certificate::new()?;
-    let environment = certificate.environment();
-    let mut environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    environment.push(("RUSHES_DRAIN", "1s"));
-    let mut server = Server::start_with(&environment)?;
+    let mut server = Server::start_encrypted(&certificate, &[("RUSHES_DRAIN", "1s")])?;
     let _stuck = stuck_worker(&server, &certificate.cert()).await?;
     let began = Instant::now();
     let ended = timeout(PATIENCE / 3, server.terminate()).await.context("it does not stop")??;
@@ -459,7 +449,7 @@ async fn a_worker_behind_tls_that_reads_nothing_keeps_no_server_from_stopping() 
 async fn a_worker_behind_tls_that_reads_nothing_is_given_up() -> Result<()> {
     const CONNECTIONS: &str = "rushes_connections{transport=\"worker\"}";
     let certificate = Certificate::new()?;
-    let (server, cert) = (start(&certificate)?, certificate.cert());
+    let (server, cert) = (Server::start_encrypted(&certificate, &[])?, certificate.cert());
     let _stuck = stuck_worker(&server, &cert).await?;
     let gone = timeout(PATIENCE / 3, async {
         while metric(&server, &cert, CONNECTIONS).await? > 0.0 {
@@ -531,5 +521,54 @@ async fn a_demo_with_a_certificate_says_https_and_has_its_worker() -> Result<()>
     assert!(address.starts_with("https://127.0.0.1:") && banner.contains("1 ready"), "{banner}");
     let health = curl(&certificate.cert(), &[&format!("{address}/health")]).await?;
     assert!(health.said.contains("healthy"), "{}", health.said);
+    Ok(())
+}
+
+/// What the client's small receive buffer and the segments under way hold, and what rustls has encrypted and not yet written.
+#[cfg(target_os = "linux")]
+const ON_THE_WAY_BYTES_MAX: usize = 192 * 1024;
+
+/// As it is without TLS: see the gateway's `an_event_waits_for_at_most_one_frame_however_slow_the_reader`.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_waits_for_at_most_one_frame_over_tls_too() -> Result<()> {
+    /// As many as the server keeps for whoever wants every frame.
+    const FRAMES: u32 = 10;
+    const FRAME_BYTES: usize = 200 * 1024;
+    let certificate = Certificate::new()?;
+    let server = Server::start_encrypted(&certificate, &[])?;
+    server.submit("ada").await?;
+    let mut worker = Puppet::connect(&server, "w1").await?;
+    let lease = worker.take().await?;
+    let wish = json!({"maxFps": 60, "maxWidth": 854, "delivery": "all"});
+    let subscribe = json!({"type": "subscribe", "generationId": lease.generation, "frames": wish});
+    let mut slow =
+        Socket::open_narrow(&server.url, "/v1/live", None, &certificate.cert()).await?.authenticated("ada").await?;
+    let mut quick = server.live("ada").await?;
+    for socket in [&mut slow, &mut quick] {
+        socket.say(&subscribe).await?;
+        socket.until("subscribed").await?;
+    }
+    for index in 0..FRAMES {
+        let mut frame = Frame::sample(lease.fence, index);
+        frame.picture.resize(FRAME_BYTES, 7);
+        worker.socket.say_bytes(&frame.of_worker(lease.handle)).await?;
+    }
+    // Once the quick one has them all, the slow one's socket had every chance to take too many.
+    for index in 0..FRAMES {
+        let Heard::Frame(bytes) = quick.hear().await? else { anyhow::bail!("no frame {index}") };
+        assert_eq!(Frame::read(&bytes)?.index, index);
+    }
+    let said = json!({"type": "event", "event": "log", "message": "behind them", "lease": lease.id, "eventId": "log"});
+    assert_eq!(worker.durable(&said).await?["type"], "ack");
+    let (mut frames, mut taken) = (0, 0);
+    while let Heard::Frame(bytes) = slow.hear().await? {
+        (frames, taken) = (frames + 1, taken + bytes.len());
+    }
+    assert!(taken <= FRAME_BYTES + ON_THE_WAY_BYTES_MAX, "{taken} bytes came before the event");
+    while frames < FRAMES {
+        assert!(matches!(slow.hear().await?, Heard::Frame(_)), "frames and nothing else");
+        frames += 1;
+    }
     Ok(())
 }
