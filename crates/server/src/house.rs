@@ -66,6 +66,10 @@ const READERS: usize = 4;
 /// Workers that run something are waited for during this part of the drain: half, so that connections get the other.
 const DRAIN_WORKERS_SHARE: u32 = 2;
 
+/// Dropped connections are gone at once, live sockets within the two seconds of their close. Whoever then still writes does so
+/// to somebody who reads nothing, which decisions and the store do not wait for.
+const ABANDONED_MAX: Duration = Duration::from_secs(3);
+
 /// How the server is started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -223,7 +227,9 @@ impl Running {
         if tokio::time::timeout_at(until, ears.wait()).await.is_err() {
             tracing::warn!(connections = ears.len(), "connections dropped after the drain");
             abandon.cancel();
-            ears.wait().await;
+            if tokio::time::timeout(ABANDONED_MAX, ears.wait()).await.is_err() {
+                tracing::warn!(connections = ears.len(), "connections left to the end of the process");
+            }
         }
         hands_stop.cancel();
         hands.close();

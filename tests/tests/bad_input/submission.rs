@@ -1,9 +1,16 @@
 //! What asks for a film, and what asks for lists, pages and changes.
 
+use std::time::Duration;
+
 use access::Role;
-use anyhow::Result;
-use rushes_tests::{Reply, Server, Socket, program::token};
+use anyhow::{Context, Result};
+use rushes_tests::{PATIENCE, Reply, Server, Socket, program::token};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{ask, ask_raw, goes_on};
 
@@ -194,6 +201,33 @@ async fn bodies_and_their_parts_over_the_limit_are_told_the_limit() -> Result<()
     ask(&server, "POST", SUBMIT, &metadata).await?.assert_refused(413, "too_large", &["metadata", "8192"]);
     let body = json!({"prompt": kib(129)});
     ask(&server, "POST", SUBMIT, &body).await?.assert_refused(413, "too_large", &["body", "131072", "uploads"]);
+    goes_on(&server).await
+}
+
+/// As over a slow uplink: the answer is there before the first byte of the body leaves, and is read when all has left.
+#[tokio::test]
+async fn an_upload_that_is_refused_before_its_body_comes_is_told_why() -> Result<()> {
+    const PARTS: usize = 10;
+    /// Between two parts of the body; together they take a second.
+    const PAUSE: Duration = Duration::from_millis(100);
+    let server = Server::start()?;
+    let mut uplink = TcpStream::connect(server.address()).await?;
+    let head = format!(
+        "POST /v1/uploads HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        server.address(),
+        token("ada", Role::User),
+        u64::MAX / 2
+    );
+    uplink.write_all(head.as_bytes()).await?;
+    timeout(PATIENCE, uplink.readable()).await??;
+    for part in 0..PARTS {
+        tokio::time::sleep(PAUSE).await;
+        uplink.write_all(&[b'x'; 1_024]).await.with_context(|| format!("part {part} of the body is not taken"))?;
+    }
+    let mut answer = String::new();
+    timeout(PATIENCE, uplink.read_to_string(&mut answer)).await?.context("the answer is lost")?;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
+    assert!(answer.ends_with('}'), "{answer}");
     goes_on(&server).await
 }
 
