@@ -141,7 +141,8 @@ pub(crate) struct Load {
     /// Speak TLS, with a certificate made for the run; servers beside ours stay as they are
     #[arg(long)]
     tls: bool,
-    /// Only this part: of `founding` and `peers` numbers of connections or names, of `goals` a row
+    /// Only these parts, apart by commas: of `founding` numbers of connections, of `peers` names, of `goals` rows, of `growth`
+    /// connections, generations, rates or watchers, of `tls` idle or events
     #[arg(long)]
     only: Option<String>,
     /// The servers to measure beside us, as `bench/peers/run` writes them

@@ -23,7 +23,7 @@ const ROWS: [(usize, f64, f64); 4] =
     [(1_000, 48.0, 5_000.0), (5_000, 85.0, 2_200.0), (10_000, 142.0, 1_100.0), (50_000, 520.0, 250.0)];
 /// The document's rate for latency and processor time.
 const RATE: f64 = 100.0;
-/// Generations that run; further connections watch one of these each, and are counted as connections.
+/// Generations that run, each watched by one connection; further connections are known to the server and watch nothing.
 const CHANNELS_MAX: usize = 10_000;
 /// Tried where the first of the others is not held: down to what the document says of 50,000 connections.
 const RATES_BELOW: [f64; 3] = [1_000.0, 500.0, 250.0];
@@ -71,6 +71,7 @@ async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Row> {
     tokio::time::sleep(WATCHED).await;
     let idle = (processor(&stands)? - before) / WATCHED.as_secs_f64();
     let bytes = stands.iter().map(|stand| Ok(stand.memory()?.0)).sum::<Result<u64>>()?;
+    // The figures of what was said before the run are let go of.
     commits(&mut stands);
     let calm = run(&mut stands, RATE, load.duration()).await?;
     calm.tally.check(calm.sent)?;

@@ -238,11 +238,11 @@ async fn pinging(load: &Load, about: &'static str, subject: &Subject) -> Result<
         node: "230 ms",
         target: "20 ms",
         measured: format!(
-            "{} ms at 1,000/s for a minute (p50 {}, p99.9 {} ms; the bench itself was {} ms late at worst)",
+            "{} ms at 1,000/s for a minute (p50 {}, p99.9 {} ms; the bench itself was {} ms behind at worst)",
             short(worst),
             short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
             short(ran.tally.latency.percentile(0.999).unwrap_or(f64::NAN)),
-            short(ran.late_max_ms)
+            short(ran.behind_max_ms)
         ),
         met: worst <= 20.0,
         facts: latency_facts(&ran.tally.latency),

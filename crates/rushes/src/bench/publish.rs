@@ -39,7 +39,7 @@ pub(crate) struct Pipes {
     address: String,
     channels: Vec<String>,
     pipes: Vec<Pipe>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 struct Pipe {
@@ -91,7 +91,7 @@ impl Pipes {
             address: target.publish.clone(),
             channels,
             pipes: Vec::new(),
-            _readers: JoinSet::new(),
+            readers: JoinSet::new(),
         };
         for _ in 0..connections {
             let stream = TcpStream::connect(&target.publish).await.with_context(|| target.publish.clone())?;
@@ -99,7 +99,7 @@ impl Pipes {
             let (mut reader, mut writer) = stream.into_split();
             let (answers, pattern) = (Arc::<Answers>::default(), answer_of(target.dialect));
             let counted = Arc::clone(&answers);
-            pipes._readers.spawn(async move {
+            pipes.readers.spawn(async move {
                 let mut buffer = vec![0; 64 * 1024];
                 let mut kept = 0;
                 while let Ok(read @ 1..) = reader.read(&mut buffer[kept..]).await {

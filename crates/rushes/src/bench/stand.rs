@@ -74,7 +74,7 @@ pub(crate) struct Stand {
     numbers: Vec<u32>,
     turn: usize,
     /// By how much the bench itself was behind its plan at worst, since the last run began, in nanoseconds.
-    late_max: u64,
+    behind_max: u64,
     /// The server's own memory before anybody connected, in bytes.
     own_memory_before: u64,
     _house: Option<House>,
@@ -92,7 +92,7 @@ pub(crate) struct Ran {
     pub(crate) cpu: f64,
     pub(crate) cpu_beside: f64,
     /// By how much the bench was behind its plan at worst, in milliseconds: latencies hold that as well.
-    pub(crate) late_max_ms: f64,
+    pub(crate) behind_max_ms: f64,
 }
 
 impl Ran {
@@ -159,7 +159,7 @@ impl Stand {
         let mut crew = Crew::start(plans, load.load_core).await?;
         crew.open(OPENED_AT_ONCE, 0, Duration::from_secs(120)).await?;
         let numbers = vec![0; shape.channels];
-        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, late_max: 0, own_memory_before, _house: house })
+        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, behind_max: 0, own_memory_before, _house: house })
     }
 
     /// Publishes `rate` messages a second for `duration`, round about the channels, and waits until all are delivered.
@@ -167,7 +167,7 @@ impl Stand {
         self.crew.report().await?;
         let (before, beside) = self.processor_seconds()?;
         let start = clock::nanos();
-        self.late_max = 0;
+        self.behind_max = 0;
         let sent = self.publish(rate, duration).await?;
         let sending = clock::nanos();
         let expected = sent * (self.shape.watchers + self.shape.stalling) as u64;
@@ -182,7 +182,7 @@ impl Stand {
             tally,
             cpu: cpu - before,
             cpu_beside: cpu_beside - beside,
-            late_max_ms: self.late_max as f64 / 1e6,
+            behind_max_ms: self.behind_max as f64 / 1e6,
         })
     }
 
@@ -195,7 +195,7 @@ impl Stand {
         for at in 0..u64::try_from(ticks)? {
             tick.tick().await;
             let offset = at * u64::try_from(TICK.as_nanos())?;
-            self.late_max = self.late_max.max(clock::nanos().saturating_sub(start + offset));
+            self.behind_max = self.behind_max.max(clock::nanos().saturating_sub(start + offset));
             let due = (rate * (offset as f64 / 1e9 + TICK.as_secs_f64())) as u64;
             items.clear();
             for _ in sent..due {

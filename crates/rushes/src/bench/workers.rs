@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 
 use access::Role;
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use protocol::limits;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, sync::mpsc, task::JoinSet};
@@ -75,7 +76,7 @@ pub(crate) struct Workers {
     say: Say,
     sockets: Vec<Socket>,
     said: u64,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 struct Socket {
@@ -117,7 +118,7 @@ impl Workers {
         }
         let users = submit(house, share * sockets, &pools, sockets).await?;
         let mut workers =
-            Self { runs: Vec::new(), say: crowd.say, sockets: Vec::new(), said: 0, _tasks: JoinSet::new() };
+            Self { runs: Vec::new(), say: crowd.say, sockets: Vec::new(), said: 0, tasks: JoinSet::new() };
         let mut taken: Vec<_> = takers.join_all().await.into_iter().collect::<Result<_>>()?;
         taken.sort_unstable_by_key(|(socket, _)| *socket);
         for (socket, (peer, granted)) in taken {
@@ -138,7 +139,7 @@ impl Workers {
         let answers = Arc::<Answers>::default();
         let heard = Arc::clone(&answers);
         let (batches, mut waiting) = mpsc::channel::<Vec<u8>>(BATCHES_MAX);
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let trouble = loop {
                 match reader.hear_some(|text| heard.take(text)).await {
                     Ok(()) => heard.came.notify_waiters(),
@@ -148,7 +149,7 @@ impl Workers {
             let _ = heard.trouble.set(trouble);
             heard.came.notify_waiters();
         });
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let mut life = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
             let beat = masked(frame::TEXT, br#"{"type":"heartbeat","tokens":0}"#);
             loop {
@@ -180,10 +181,8 @@ impl Workers {
             let text = line(self.say, &self.runs[*run].lease, self.said, *mark);
             socket.batch.extend_from_slice(&masked(frame::TEXT, text.as_bytes()));
             socket.sent += 1;
-            if self.say == Say::Lines
-                && let Ok(mut due) = socket.answers.due.lock()
-            {
-                due.0.insert(self.said, mark.due);
+            if self.say == Say::Lines {
+                socket.answers.due.lock().0.insert(self.said, mark.due);
             }
         }
         for socket in &mut self.sockets {
@@ -204,9 +203,7 @@ impl Workers {
     pub(crate) fn commits(&mut self) -> Histogram {
         let mut all = Histogram::default();
         for socket in &self.sockets {
-            if let Ok(mut due) = socket.answers.due.lock() {
-                all.add(&std::mem::take(&mut due.1).sparse());
-            }
+            all.add(&std::mem::take(&mut socket.answers.due.lock().1).sparse());
         }
         all
     }
@@ -229,9 +226,8 @@ impl Answers {
             self.acked.fetch_add(1, Relaxed);
             let digits = id.iter().take_while(|byte| byte.is_ascii_digit());
             let id = digits.fold(0_u64, |id, digit| id * 10 + u64::from(digit - b'0'));
-            if let Ok(mut due) = self.due.lock()
-                && let Some(since) = due.0.remove(&id)
-            {
+            let mut due = self.due.lock();
+            if let Some(since) = due.0.remove(&id) {
                 due.1.record(clock::nanos().saturating_sub(since));
             }
         } else if [&br#"{"type":"refused""#[..], br#"{"type":"error""#, br#"{"type":"lease_lost""#]
