@@ -8,6 +8,7 @@
 //! bench/target.rs     any server under test, and how its dialect gets a connection ready
 //! bench/workers.rs    workers of ours that only publish      bench/publish.rs  and whoever publishes to other servers
 //! bench/stand.rs      a server with its load connected: publishes at a rate and says what came of it
+//! bench/climb.rs      rates that rise until one is not held
 //! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs first.rs transports.rs tls.rs growth.rs   one measurement each
 //! bench/founding.rs   the first document's own table          bench/goals.rs   what this project aims at, met or not
 //! bench/peers.rs      us beside other servers
@@ -17,6 +18,7 @@
 //! Figures are for comparison within one run on one machine; tests never read them.
 
 mod broadcast;
+mod climb;
 mod clock;
 mod crew;
 mod first;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{
-    Load, Row, broadcast, first, frames, idle,
+    Load, Row, first, frames, idle,
     rows::{grouped, latency_facts, megabytes, short},
     slow,
     stand::{Shape, Stand, Subject},
@@ -147,7 +147,7 @@ async fn many(load: &Load) -> Result<Goal> {
 async fn broadcasting(load: &Load) -> Result<Goal> {
     let mut stand = Stand::start(load, &Subject::durable(), Shape::broadcast(1_000)).await?;
     let rates = [400.0, 800.0, 1_050.0, 1_300.0, 1_600.0, 2_000.0, 2_500.0, 3_000.0];
-    let best = stand.climb(&rates, broadcast::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&rates).await?;
     let rate = best.as_ref().map_or(0.0, super::stand::Ran::delivered);
     Ok(Goal {
         about: "broadcast deliveries/s, 1,000 watchers",
@@ -180,7 +180,7 @@ async fn singly(
     subject: &Subject,
 ) -> Result<Goal> {
     let mut stand = Stand::start(load, subject, Shape::unique(10_000)).await?;
-    let best = stand.climb(&unique::RATES, unique::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&unique::RATES).await?;
     let best = best.context("not even the first rate was held")?;
     let rate = best.published();
     Ok(Goal {
@@ -231,7 +231,7 @@ async fn firstly(load: &Load) -> Result<Goal> {
 async fn pinging(load: &Load, about: &'static str, subject: &Subject) -> Result<Goal> {
     let mut stand = Stand::start(load, subject, Shape::unique(10_000)).await?;
     let ran = stand.run(PINGED_RATE, PINGED).await?;
-    ran.tally.check(ran.sent)?;
+    ran.check()?;
     let worst = ran.tally.latency.max();
     Ok(Goal {
         about,

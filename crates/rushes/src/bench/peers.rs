@@ -79,12 +79,12 @@ async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
     let bus = calm.cpu_beside * 1e6 / calm.sent as f64;
     let beside = if bus > 0.0 { format!(" (and {bus:.0} of bus)") } else { String::new() };
     column.cell("µs of CPU an event, at that rate", Some(each), format!("{each:.0}{beside}"));
-    let best = stand.climb(&unique::RATES, unique::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&unique::RATES).await?;
     let rate = best.as_ref().map(super::stand::Ran::published);
     column.cell("unique/s, p99 < 100 ms", rate, rate.map_or_else(|| "none".to_owned(), |rate| grouped(rate as u64)));
     drop(stand);
     let mut stand = Stand::start(load, subject, Shape::broadcast(WATCHERS)).await?;
-    let best = stand.climb(&broadcast::RATES, broadcast::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&broadcast::RATES).await?;
     let rate = best.as_ref().map(super::stand::Ran::delivered);
     column.cell(
         "deliveries/s, 1,000 watchers",

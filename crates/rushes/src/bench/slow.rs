@@ -31,7 +31,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let stall = (load.duration() * 2).min(STALL_MAX);
     stand.run(rate, WARM_UP.min(stall)).await?;
     let calm = stand.run(rate, stall).await?;
-    calm.tally.check(calm.sent * (load.watchers + STALLED) as u64)?;
+    calm.check()?;
     let before = stand.grown()?;
     stand.crew.tell(&Order::Stall(true)).await?;
     let sent = stand.publish(rate, stall).await?;

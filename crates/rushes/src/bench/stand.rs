@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    Load, clock,
+    Load,
+    climb::{RUNG, highest},
+    clock,
     crew::{Crew, Tally},
     house::House,
     load::orders::{Seat, Transport},
@@ -83,7 +85,11 @@ pub(crate) struct Stand {
 /// What one run did.
 pub(crate) struct Ran {
     pub(crate) tally: Tally,
+    /// Messages a second, as they were wanted.
+    pub(crate) rate: f64,
     pub(crate) sent: u64,
+    /// Deliveries of what was sent.
+    expected: u64,
     /// From the first message to the last delivery.
     pub(crate) seconds: f64,
     /// From the first message to the last.
@@ -96,6 +102,25 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// This run and another at the same time, over another server.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.tally.add(&other.tally);
+        self.rate += other.rate;
+        self.sent += other.sent;
+        self.expected += other.expected;
+        self.seconds = self.seconds.max(other.seconds);
+        self.sending = self.sending.max(other.sending);
+        self.cpu += other.cpu;
+        self.cpu_beside += other.cpu_beside;
+        self.behind_max_ms = self.behind_max_ms.max(other.behind_max_ms);
+        self
+    }
+
+    /// Fails unless everything came, once, in order.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.tally.check(self.expected)
+    }
+
     /// Deliveries a second.
     pub(crate) fn delivered(&self) -> f64 {
         self.tally.counts.received as f64 / self.seconds
@@ -176,7 +201,9 @@ impl Stand {
         let tally = self.crew.report().await?;
         let seconds = |until: u64| until.saturating_sub(start) as f64 / 1e9;
         Ok(Ran {
+            rate,
             sent,
+            expected,
             seconds: seconds(tally.counts.at.max(sending)),
             sending: seconds(sending),
             tally,
@@ -244,32 +271,8 @@ impl Stand {
         Ok(process::own_memory(&self.target.processes)?.saturating_sub(self.own_memory_before))
     }
 
-    /// Climbs rates until one fails twice, and answers the best run before that. A rung fails when p99 passes `bound_ms`,
-    /// when something is lost, or when publishing cannot keep up; once may be a stall that any server has now and then.
-    pub(crate) async fn climb(&mut self, rates: &[f64], each: Duration, bound_ms: f64) -> Result<Option<Ran>> {
-        let mut best: Option<Ran> = None;
-        for rate in rates {
-            let first = self.rung(*rate, each, bound_ms).await?;
-            let held = if first.is_some() { first } else { self.rung(*rate, each, bound_ms).await? };
-            let Some(ran) = held else { break };
-            best = Some(ran);
-        }
-        Ok(best)
-    }
-
-    /// One run, if it was good enough.
-    async fn rung(&mut self, rate: f64, each: Duration, bound_ms: f64) -> Result<Option<Ran>> {
-        let ran = self.run(rate, each).await?;
-        let deliveries = ran.sent * (self.shape.watchers + self.shape.stalling) as u64;
-        let whole = ran.tally.check(deliveries);
-        eprintln!(
-            "  {:<8} {rate:>8.0}/s: p50 {:.1} ms, p99 {:.1} ms{}",
-            self.target.name,
-            ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN),
-            ran.p99(),
-            whole.as_ref().err().map_or_else(String::new, |error| format!("; {error}"))
-        );
-        let good = whole.is_ok() && ran.p99() < bound_ms && ran.published() > rate * 0.95;
-        Ok(good.then_some(ran))
+    /// The best run of `rates` that was held.
+    pub(crate) async fn highest(&mut self, rates: &[f64]) -> Result<Option<Ran>> {
+        highest(rates, async |rate| self.run(rate, RUNG).await).await
     }
 }
