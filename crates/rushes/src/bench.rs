@@ -51,11 +51,12 @@ mod workers;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 pub(crate) use rows::Row;
+use stand::Subject;
 
 /// Which measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,10 +96,28 @@ pub(crate) enum Mode {
     Load,
 }
 
+impl Mode {
+    /// Do its events wait for what it is told? An option that changes nothing is refused.
+    fn takes(self, wait: Wait) -> Result<()> {
+        let broadcasts = matches!(self, Self::All | Self::Broadcast);
+        ensure!(
+            broadcasts || matches!(self, Self::Unique | Self::Submit | Self::Storm),
+            "--durability is taken by all, unique, submit, broadcast and storm; the other modes have their own: leave it out"
+        );
+        ensure!(
+            !(broadcasts && wait == Wait::Relay),
+            "--durability relay is taken by unique, submit and storm: of relayed progress a watcher sees the latest, and a \
+             broadcast counts every delivery"
+        );
+        Ok(())
+    }
+}
+
 /// What commits wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wait {
     /// The disk, before anybody sees an event.
+    #[default]
     Strict,
     /// The commit, not the disk.
     Relaxed,
@@ -131,9 +150,9 @@ pub(crate) struct Load {
     /// Events a second; without it, rates are climbed where the measurement is about them
     #[arg(long)]
     rate: Option<f64>,
-    /// What commits wait for
-    #[arg(long, value_enum, default_value = "strict")]
-    durability: Wait,
+    /// What commits wait for in `all`, `unique`, `submit`, `broadcast` and `storm`; `strict` unless told otherwise
+    #[arg(long, value_enum)]
+    durability: Option<Wait>,
     /// Pin the server to this core
     #[arg(long)]
     pin: Option<usize>,
@@ -157,10 +176,23 @@ impl Load {
         Duration::from_secs(self.seconds.clamp(1, 600))
     }
 
+    /// Our server, with what its commits wait for.
+    fn subject(&self) -> Subject {
+        Subject::House(self.durability.unwrap_or_default())
+    }
+
     /// Is this part wanted?
     fn wants(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only.split(',').any(|one| one == part))
     }
+}
+
+/// Refuses options that `mode` would pass over.
+///
+/// # Errors
+/// Says which modes take them.
+pub(crate) fn check(mode: Mode, load: &Load) -> Result<()> {
+    load.durability.map_or(Ok(()), |wait| mode.takes(wait))
 }
 
 /// Runs the measurements, each against a fresh server.
@@ -206,7 +238,7 @@ fn pin_here(core: usize) -> Result<()> {
     let pid = std::process::id().to_string();
     let done = std::process::Command::new("taskset").args(["-acp", &core.to_string(), &pid]).output();
     let done = done.context("pinning needs taskset")?;
-    anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
+    ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 
@@ -259,6 +291,19 @@ struct Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_durability_that_would_change_nothing_is_refused() {
+        let taking = |wait: Wait| {
+            let modes = Mode::value_variants().iter().filter(|mode| mode.takes(wait).is_ok());
+            modes.copied().collect::<Vec<_>>()
+        };
+        use Mode::{All, Broadcast, Storm, Submit, Unique};
+        assert_eq!(taking(Wait::Relaxed), [All, Unique, Broadcast, Storm, Submit]);
+        assert_eq!(taking(Wait::Relay), [Unique, Storm, Submit]);
+        let why = Mode::Idle.takes(Wait::Strict).unwrap_err().to_string();
+        assert!(why.contains("all, unique, submit, broadcast and storm"), "{why}");
+    }
 
     #[test]
     fn what_was_written_is_read_again() {

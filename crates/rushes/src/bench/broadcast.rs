@@ -7,7 +7,7 @@ use super::{
     Load, Row,
     climb::{RUNG, climb},
     rows::{grouped, latency_facts, short},
-    stand::{Ran, Shape, Stand, Subject},
+    stand::{Ran, Shape, Stand},
 };
 
 /// Rates that are climbed, in events a second of the one generation.
@@ -17,7 +17,7 @@ pub(crate) const RATES: [f64; 17] = [
 ];
 /// Every rate up to the first that is not held.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let mut stand = Stand::start(load, &Subject::durable(), Shape::broadcast(load.watchers)).await?;
+    let mut stand = Stand::start(load, &load.subject(), Shape::broadcast(load.watchers)).await?;
     // Rungs are shorter where a steady load is.
     let mut run = async |rate| stand.run(rate, RUNG.min(load.duration())).await;
     let mut rungs = match load.rate {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Load, Row, clock,
+    Load, Row, Wait, clock,
     frame::head_end,
     histogram::Histogram,
     house::House,
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// What a pipeline's events may wait for, and what people call that.
-const PIPELINES: [(&str, &str); 3] = [("strict", "durable"), ("relaxed", "relaxed"), ("relay", "relay")];
+const PIPELINES: [(Wait, &str); 3] = [(Wait::Strict, "durable"), (Wait::Relaxed, "relaxed"), (Wait::Relay, "relay")];
 /// So many are not measured: buffers get their size, pages are read.
 const WARM_UP: u64 = 20;
 /// No step takes longer unless something is wrong.
@@ -43,8 +43,8 @@ pub(crate) struct First {
 /// Each pipeline for as long as the load lasts.
 pub(crate) async fn run(load: &Load) -> Result<Vec<First>> {
     let mut found = Vec::new();
-    for (durability, name) in PIPELINES {
-        found.push(pipeline(load, durability, name).await.with_context(|| format!("{name} pipeline"))?);
+    for (wait, name) in PIPELINES {
+        found.push(pipeline(load, wait, name).await.with_context(|| format!("{name} pipeline"))?);
     }
     Ok(found)
 }
@@ -81,10 +81,10 @@ struct Scene {
     screen: Peer,
 }
 
-async fn pipeline(load: &Load, durability: &str, name: &'static str) -> Result<First> {
+async fn pipeline(load: &Load, wait: Wait, name: &'static str) -> Result<First> {
     let house = House::start(load).await?;
     let token = house.mint(USER)?;
-    let worker = workers::greet(&house, 0, &[1], durability).await?;
+    let worker = workers::greet(&house, 0, &[1], wait).await?;
     let mut screen = Peer::connect(&house.door, "/v1/live", &token).await?;
     screen.say(&json!({"type": "subscribe", "mine": true})).await?;
     screen.hear_until(|message| message["type"] == "subscribed").await?;

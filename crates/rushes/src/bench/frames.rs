@@ -11,7 +11,7 @@ use protocol::{
 use serde_json::json;
 
 use super::{
-    Load, Row,
+    Load, Row, Wait,
     crew::{Crew, Tally},
     house::House,
     load::orders::Seat,
@@ -19,7 +19,7 @@ use super::{
     process,
     rows::{latency_facts, latency_text, megabytes},
     target::{Follow, Target},
-    workers::{Crowd, Say, Workers},
+    workers::{Crowd, Workers},
 };
 
 /// Pictures a second, as a player wants them.
@@ -102,7 +102,7 @@ struct Ran {
 
 async fn run(load: &Load, with_pictures: bool) -> Result<Ran> {
     let house = House::start(load).await?;
-    let crowd = Crowd { runs: 1, sockets: 1, durability: "strict", say: Say::Lines };
+    let crowd = Crowd { runs: 1, sockets: 1, wait: Wait::Strict };
     let mut workers = Workers::start(&house, crowd).await?;
     let target = Target::of_house(&house)?;
     let follow = if with_pictures { Follow::Pictures } else { Follow::Events };

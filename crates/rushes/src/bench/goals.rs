@@ -12,7 +12,6 @@ use super::{
     slow,
     stand::{Shape, Stand, Subject},
     storm, tls, unique,
-    workers::Say,
 };
 
 /// A minute of pings, each connection twice.
@@ -58,7 +57,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         goals.push(singly(load, "unique events/s, durable first", "20,400/s", 20_400.0, &subject).await?);
     }
     if load.wants("relayed") {
-        let subject = Subject::House { durability: "relay", say: Say::Progress };
+        let subject = Subject::relayed();
         goals.push(singly(load, "unique events/s, relayed", "51,000/s", 51_000.0, &subject).await?);
     }
     if load.wants("storm") {
@@ -68,10 +67,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         goals.push(firstly(load).await?);
     }
     if load.wants("stall") {
-        goals.push(
-            pinging(load, "worst stall, pinging, relayed", &Subject::House { durability: "relay", say: Say::Progress })
-                .await?,
-        );
+        goals.push(pinging(load, "worst stall, pinging, relayed", &Subject::relayed()).await?);
     }
     if load.wants("stall-durable") {
         goals.push(pinging(load, "worst stall, pinging, durable", &Subject::durable()).await?);

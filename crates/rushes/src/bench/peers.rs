@@ -13,7 +13,6 @@ use super::{
     storm,
     target::Target,
     unique,
-    workers::Say,
 };
 
 /// Idle servers are watched for one round of pings.
@@ -47,8 +46,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         columns.push(column(load, "Rushes, durable", &Subject::durable()).await?);
     }
     if load.wants("relayed") {
-        let relayed = Subject::House { durability: "relay", say: Say::Progress };
-        columns.push(column(load, "Rushes, relayed", &relayed).await?);
+        columns.push(column(load, "Rushes, relayed", &Subject::relayed()).await?);
     }
     for target in targets {
         let name = target.name.clone();
@@ -62,7 +60,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
 async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
     let mut column = Column { name: name.to_owned(), ..Column::default() };
     let idle = match subject {
-        Subject::House { .. } => idle::house(load, CONNECTIONS, WATCHED).await?,
+        Subject::House(_) => idle::house(load, CONNECTIONS, WATCHED).await?,
         Subject::Peer(target) => idle::peer(load, target, CONNECTIONS, WATCHED).await?,
     };
     let beside =
@@ -107,7 +105,7 @@ async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
 
 fn keeps(subject: &Subject) -> bool {
     match subject {
-        Subject::House { .. } => true,
+        Subject::House(_) => true,
         Subject::Peer(target) => target.keeps(),
     }
 }

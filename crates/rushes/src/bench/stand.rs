@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    Load,
+    Load, Wait,
     climb::{RUNG, highest},
     clock,
     crew::{Crew, Tally},
@@ -15,7 +15,7 @@ use super::{
     process,
     publish::{Pipes, Publisher},
     target::{Dialect, Follow, Target},
-    workers::{Crowd, Say, Workers},
+    workers::{Crowd, Workers},
 };
 
 /// What is due in so long is written at once.
@@ -31,7 +31,7 @@ const SOCKETS: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
     /// Ours, started anew, with what its events wait for.
-    House { durability: &'static str, say: Say },
+    House(Wait),
     /// One that runs already.
     Peer(Box<Target>),
 }
@@ -39,7 +39,12 @@ pub(crate) enum Subject {
 impl Subject {
     /// Ours, with every event durable before anybody sees it.
     pub(crate) const fn durable() -> Self {
-        Self::House { durability: "strict", say: Say::Lines }
+        Self::House(Wait::Strict)
+    }
+
+    /// Ours, with progress that is shown and not stored.
+    pub(crate) const fn relayed() -> Self {
+        Self::House(Wait::Relay)
     }
 }
 
@@ -146,10 +151,10 @@ impl Stand {
     /// The same, over one of our transports.
     pub(crate) async fn start_over(load: &Load, subject: &Subject, shape: Shape, transport: Transport) -> Result<Self> {
         let (target, publisher, channels, house) = match subject {
-            Subject::House { durability, say } => {
+            Subject::House(wait) => {
                 let house = House::start(load).await?;
                 let target = Target::of_house(&house)?;
-                let crowd = Crowd { runs: shape.channels, sockets: SOCKETS, durability, say: *say };
+                let crowd = Crowd { runs: shape.channels, sockets: SOCKETS, wait: *wait };
                 let workers = Workers::start(&house, crowd).await?;
                 let seat = |run: &super::workers::Run| {
                     Ok(Seat { channel: run.generation.clone(), token: house.mint(&run.user)?, stalls: false })

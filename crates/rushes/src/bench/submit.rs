@@ -22,7 +22,7 @@ const SUBMISSIONS_MAX: u64 = 900;
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let house = House::start(load).await?;
     // The pipeline is known once its worker said hello; it leaves again, so that what is submitted stays queued.
-    drop(workers::greet(&house, 0, &[1], load.durability.word()).await?);
+    drop(workers::greet(&house, 0, &[1], load.durability.unwrap_or_default()).await?);
     let mut peer = Peer::connect(&house.door, "/v1/live", &house.token("bench", Role::User)?).await?;
     peer.say(&json!({"type": "subscribe", "mine": true})).await?;
     peer.hear_until(|message| message["type"] == "subscribed").await?;

@@ -6,8 +6,7 @@ use serde_json::json;
 use super::{
     Load, Row,
     rows::{grouped, latency_facts, latency_text, megabytes, short},
-    stand::{Shape, Stand, Subject},
-    workers::Say,
+    stand::{Shape, Stand},
 };
 
 /// A load that any server takes: latency without queues.
@@ -20,9 +19,7 @@ pub(crate) const RATES: [f64; 13] = [
 
 /// Latency at a calm rate, and the highest rate with p99 below a tenth of a second.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let say = if load.durability.word() == "relay" { Say::Progress } else { Say::Lines };
-    let subject = Subject::House { durability: load.durability.word(), say };
-    let mut stand = Stand::start(load, &subject, Shape::unique(load.connections)).await?;
+    let mut stand = Stand::start(load, &load.subject(), Shape::unique(load.connections)).await?;
     let rate = load.rate.unwrap_or(CALM_RATE);
     let calm = stand.run(rate, load.duration()).await?;
     calm.check()?;
