@@ -203,34 +203,34 @@ pub(crate) async fn measure(mode: Mode, load: &Load) -> Result<Vec<Row>> {
     if let Some(core) = load.load_core {
         pin_here(core)?;
     }
-    Ok(match mode {
+    match mode {
         Mode::All => {
             let mut rows = idle::measure(load).await?;
             rows.extend(unique::measure(load).await?);
             rows.extend(submit::measure(load).await?);
             rows.extend(broadcast::measure(load).await?);
             rows.extend(storm::measure(load).await?);
-            rows
+            Ok(rows)
         }
-        Mode::Idle => idle::measure(load).await?,
-        Mode::Unique => unique::measure(load).await?,
-        Mode::Broadcast => broadcast::measure(load).await?,
-        Mode::Storm => storm::measure(load).await?,
-        Mode::Slow => slow::measure(load).await?,
-        Mode::Frames => frames::measure(load).await?,
-        Mode::Submit => submit::measure(load).await?,
-        Mode::First => first::measure(load).await?,
-        Mode::Transports => transports::measure(load).await?,
-        Mode::Tls => tls::measure(load).await?,
-        Mode::Growth => growth::measure(load).await?,
-        Mode::Founding => founding::measure(load).await?,
-        Mode::Goals => goals::measure(load).await?,
-        Mode::Peers => peers::measure(load).await?,
+        Mode::Idle => idle::measure(load).await,
+        Mode::Unique => unique::measure(load).await,
+        Mode::Broadcast => broadcast::measure(load).await,
+        Mode::Storm => storm::measure(load).await,
+        Mode::Slow => slow::measure(load).await,
+        Mode::Frames => frames::measure(load).await,
+        Mode::Submit => submit::measure(load).await,
+        Mode::First => first::measure(load).await,
+        Mode::Transports => transports::measure(load).await,
+        Mode::Tls => tls::measure(load).await,
+        Mode::Growth => growth::measure(load).await,
+        Mode::Founding => founding::measure(load).await,
+        Mode::Goals => goals::measure(load).await,
+        Mode::Peers => peers::measure(load).await,
         Mode::Load => {
             load::run().await?;
-            Vec::new()
+            Ok(Vec::new())
         }
-    })
+    }
 }
 
 /// The publishers are part of the load.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     Load, Row,
     climb::{RUNG, climb},
-    rows::{grouped, latency_facts, short},
+    rows::{at, grouped, latency_facts, short},
     stand::{Ran, Shape, Stand},
 };
 
@@ -35,7 +35,7 @@ fn row(ran: &Ran, watchers: usize) -> Row {
     let text = format!(
         "{} deliveries/s · p50 {} · p99 {} ms · {each:.2} µs of server CPU each",
         grouped(ran.delivered() as u64),
-        short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+        at(&ran.tally.latency, 0.5),
         short(ran.p99()),
     );
     Row::new(

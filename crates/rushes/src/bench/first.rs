@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     Load, Row, Wait, clock,
-    frame::head_end,
     histogram::Histogram,
     house::House,
+    load::http,
     peer::Peer,
-    rows::{latency_facts, latency_text, short},
+    rows::{at, latency_facts, latency_text},
     wire::{Coming, Wire},
     workers,
 };
@@ -55,14 +55,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     Ok(found
         .iter()
         .map(|first| {
-            let part = |histogram: &Histogram, share| short(histogram.percentile(share).unwrap_or(f64::NAN));
             let text = format!(
                 "{}; until the grant p50 {} p99 {}, from saying to seeing p50 {} p99 {}",
                 latency_text(&first.whole),
-                part(&first.granted, 0.5),
-                part(&first.granted, 0.99),
-                part(&first.said, 0.5),
-                part(&first.said, 0.99)
+                at(&first.granted, 0.5),
+                at(&first.granted, 0.99),
+                at(&first.said, 0.5),
+                at(&first.said, 0.99)
             );
             let name = format!("submit to the worker's first event on screen, {}", first.name);
             Row::new(&name, text, latency_facts(&first.whole))
@@ -148,14 +147,8 @@ impl Scene {
     async fn accepted(&mut self) -> Result<()> {
         let mut bytes = Vec::new();
         loop {
-            if let Some(from) = head_end(&bytes) {
-                let head = String::from_utf8_lossy(&bytes[..from]).to_ascii_lowercase();
-                ensure!(head.starts_with("http/1.1 201"), "refused: {}", String::from_utf8_lossy(&bytes));
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-                let length: usize = length.context("an answer without a length")?.trim().parse()?;
-                if bytes.len() >= from + length {
-                    return Ok(());
-                }
+            if http::answer(&bytes)?.is_some() {
+                return Ok(());
             }
             ensure!(self.http.read_buf(&mut bytes).await? > 0, "closed by the server");
         }

@@ -13,7 +13,7 @@ use super::{
     crew::SEATS_MAX,
     histogram::Histogram,
     publish::Publisher,
-    rows::{grouped, latency_facts, megabytes, short},
+    rows::{at, grouped, latency_facts, megabytes, short},
     stand::{Ran, Shape, Stand, Subject},
     unique::RATES,
 };
@@ -88,16 +88,14 @@ async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Row> {
 
 /// One line below [`HEAD`].
 fn line(latency: &Histogram, bytes: u64, cpu: [f64; 2], best: Option<f64>, ack: f64) -> String {
-    let at = |share| latency.percentile(share).unwrap_or(f64::NAN);
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| at(latency, share));
+    let shown = latency.percentile(0.5).unwrap_or(f64::NAN);
     let [idle, busy] = cpu.map(|share| format!("{:.1} %", share * 100.0));
     format!(
-        "{:>4} · {:>4} · {:>4} ms {:>20} {idle:>10} {busy:>9} {:>13} {:>16}",
-        short(at(0.5)),
-        short(at(0.95)),
-        short(at(0.99)),
+        "{p50:>4} · {p95:>4} · {p99:>4} ms {:>20} {idle:>10} {busy:>9} {:>13} {:>16}",
         format!("{:.1} MB", megabytes(bytes)),
         best.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", grouped(rate as u64))),
-        format!("{} ms", short(at(0.5) - ack)),
+        format!("{} ms", short(shown - ack)),
     )
 }
 

@@ -17,7 +17,7 @@ use super::{
     load::orders::Seat,
     mark::Mark,
     process,
-    rows::{latency_facts, latency_text, megabytes},
+    rows::megabytes,
     target::{Follow, Target},
     workers::{Crowd, Workers},
 };
@@ -92,8 +92,8 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let (delivered, watchers) = (beside.tally.counts.pictures, load.watchers);
     let sent = beside.pictures * watchers as u64;
     let cores = beside.cpu / beside.seconds;
-    let latency = |name, latency| Row::new(name, latency_text(latency), latency_facts(latency));
-    let mut last = latency("frames: events beside them", &beside.tally.latency).with("latest_behind_ms", json!(late));
+    let mut last =
+        Row::latency("frames: events beside them", &beside.tally.latency).with("latest_behind_ms", json!(late));
     last.value += &format!("; the latest {late:.1} ms behind the median without");
     Ok(vec![
         Row::new(
@@ -110,8 +110,8 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
             format!("{each:.1} µs  ({:.0} % of a core)", 100.0 * cores),
             json!({"microseconds": each, "cores": cores}),
         ),
-        latency("frames: sent → watcher", &beside.tally.pictures),
-        latency("frames: events without them", &alone.tally.latency),
+        Row::latency("frames: sent → watcher", &beside.tally.pictures),
+        Row::latency("frames: events without them", &alone.tally.latency),
         last,
     ])
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Load, Row, first, frames, idle,
-    rows::{grouped, latency_facts, megabytes, short},
+    rows::{at, grouped, latency_facts, megabytes, short},
     slow,
     stand::{Shape, Stand, Subject},
     storm, tls, unique,
@@ -44,6 +44,7 @@ impl Goal {
 
 /// The mode.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let (durable, relayed) = (Subject::durable(), Subject::relayed());
     let mut goals = Vec::new();
     if load.wants("idle") {
         goals.extend(idling(load).await?);
@@ -58,12 +59,10 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         goals.push(broadcasting(load).await?);
     }
     if load.wants("unique") {
-        let subject = Subject::durable();
-        goals.push(singly(load, "unique events/s, durable first", "20,400/s", 20_400.0, &subject).await?);
+        goals.push(singly(load, "unique events/s, durable first", "20,400/s", 20_400.0, &durable).await?);
     }
     if load.wants("relayed") {
-        let subject = Subject::relayed();
-        goals.push(singly(load, "unique events/s, relayed", "51,000/s", 51_000.0, &subject).await?);
+        goals.push(singly(load, "unique events/s, relayed", "51,000/s", 51_000.0, &relayed).await?);
     }
     if load.wants("storm") {
         goals.push(storming(load).await?);
@@ -72,10 +71,10 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         goals.push(firstly(load).await?);
     }
     if load.wants("stall") {
-        goals.push(pinging(load, "worst stall, pinging, relayed", &Subject::relayed()).await?);
+        goals.push(pinging(load, "worst stall, pinging, relayed", &relayed).await?);
     }
     if load.wants("stall-durable") {
-        goals.push(pinging(load, "worst stall, pinging, durable", &Subject::durable()).await?);
+        goals.push(pinging(load, "worst stall, pinging, durable", &durable).await?);
     }
     if load.wants("slow") {
         goals.extend(stalling(load).await?);
@@ -191,7 +190,7 @@ async fn singly(
         measured: format!(
             "{}/s (p50 {}, p99 {} ms, {:.0} µs of CPU each)",
             grouped(rate as u64),
-            short(best.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+            at(&best.tally.latency, 0.5),
             short(best.p99()),
             best.cpu * 1e6 / best.sent as f64
         ),
@@ -241,8 +240,8 @@ async fn pinging(load: &Load, about: &'static str, subject: &Subject) -> Result<
         measured: format!(
             "{} ms at 1,000/s for a minute (p50 {}, p99.9 {} ms; the bench itself was {} ms behind at worst)",
             short(worst),
-            short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
-            short(ran.tally.latency.percentile(0.999).unwrap_or(f64::NAN)),
+            at(&ran.tally.latency, 0.5),
+            at(&ran.tally.latency, 0.999),
             short(ran.behind_max_ms)
         ),
         met: Some(worst <= 20.0),

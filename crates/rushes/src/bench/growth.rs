@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Load, Row, idle,
-    rows::{grouped, megabytes, short},
+    rows::{at, grouped, megabytes, short},
     stand::{Shape, Stand, Subject},
 };
 
@@ -67,7 +67,7 @@ async fn cost(load: &Load, name: &str, shape: Shape, rates: &[f64]) -> Result<Ve
             "{:.1} MB · {:.1} % of a core · p50 {} p99 {} ms",
             megabytes(bytes),
             cores * 100.0,
-            short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+            at(&ran.tally.latency, 0.5),
             short(ran.p99())
         );
         rows.push(Row::new(&name, text, json!({"bytes": bytes, "cores": cores, "rate": rate, "p99_ms": ran.p99()})));

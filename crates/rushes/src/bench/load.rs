@@ -10,7 +10,7 @@
 
 mod board;
 mod follow;
-mod http;
+pub(crate) mod http;
 pub(crate) mod orders;
 
 use std::{io::Write, rc::Rc, sync::Arc};

@@ -83,7 +83,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let slow = run(load).await?;
     let ratio = slow.p99_ratio();
     Ok(vec![
-        Row::new("slow: live watchers, all reading", latency_text(&slow.calm), latency_facts(&slow.calm)),
+        Row::latency("slow: live watchers, all reading", &slow.calm),
         Row::new(
             &format!("slow: live watchers, {STALLED} others stalled"),
             format!("{}; p99 {} times", latency_text(&slow.stalling), short(ratio.unwrap_or(f64::NAN))),

@@ -236,7 +236,7 @@ impl Stand {
                 self.turn = (self.turn + 1) % self.numbers.len();
             }
             sent = due.max(sent);
-            self.publisher.send(&items).await?;
+            self.publisher.send(&items, false).await?;
             let late = clock::nanos().saturating_sub(start + offset);
             // Twice as long as planned: what is beyond this server's means says no more by going on.
             if u128::from(late) > duration.as_nanos() {
@@ -254,7 +254,7 @@ impl Stand {
         let channels: Vec<_> = (0..self.numbers.len()).collect();
         for some in channels.chunks(256) {
             let items: Vec<_> = some.iter().map(|channel| (*channel, Mark { number: next, due })).collect();
-            self.publisher.send_kept(&items).await?;
+            self.publisher.send(&items, true).await?;
         }
         self.numbers.fill(next);
         self.publisher.settle().await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Load, Row,
-    rows::{grouped, latency_facts, latency_text, megabytes, short},
+    rows::{grouped, latency_facts, megabytes, short},
     stand::{Shape, Stand},
 };
 
@@ -27,9 +27,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let each = calm.cpu * 1e6 / calm.sent.max(1) as f64;
     let name = format!("unique: {} connections, {rate:.0} events/s", grouped(load.connections as u64));
     let mut rows = vec![
-        Row::new(&name, latency_text(&calm.tally.latency), latency_facts(&calm.tally.latency))
-            .with("rate", json!(rate))
-            .with("connections", json!(load.connections)),
+        Row::latency(&name, &calm.tally.latency).with("rate", json!(rate)).with("connections", json!(load.connections)),
         Row::new(
             "unique: server at that rate",
             format!(
