@@ -132,6 +132,17 @@ impl Feed {
         tells.then_some(Item::Ended)
     }
 
+    /// Was its end told, too? Nothing more comes of it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.end_told
+    }
+
+    /// Is there an end to give, or was it given? Known as soon as it is opened.
+    pub(crate) fn is_finished(&self) -> bool {
+        let is_end = |newest: &Arc<Encoded>| newest.event().kind.is_terminal();
+        self.ended || self.watch.tail().look(|recent| recent.deleted || recent.log.newest().is_some_and(is_end))
+    }
+
     /// Is there more already?
     pub(crate) fn has_more(&self) -> bool {
         !self.ended && self.watch.tail().look(|recent| recent.log.head() > self.cursor.after)

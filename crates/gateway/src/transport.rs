@@ -8,6 +8,8 @@ mod frames;
 pub(crate) mod fuzz;
 mod live;
 mod many;
+mod newcomers;
+mod places;
 mod poll;
 mod socket;
 mod sse;
