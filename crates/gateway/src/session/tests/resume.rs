@@ -277,3 +277,44 @@ fn a_list_that_was_read_for_one_user_is_not_the_next_ones() {
     bench.commit("gen_7", &[Complete]);
     assert!(bench.heard().is_empty());
 }
+
+/// A deadline that has passed and stays would wake the connection a thousand times a second.
+#[test]
+fn while_a_message_waits_for_the_log_nothing_is_due_that_only_it_could_end() {
+    let (mut bench, _, head) = reading_from_the_start();
+    bench.fail();
+    assert_eq!(bench.session.deadline(true), bench.now.plus(1_000), "asked again after a second");
+    bench.write("gen_cold", &[Queued]);
+    bench.say(r#"{"type":"subscribe","generationId":"gen_cold"}"#);
+    let (_, need) = bench.asks();
+    assert!(matches!(need, Need::Latest(_)), "{need:?}");
+    bench.later(1_500);
+    assert!(bench.session.deadline(true) > bench.now, "{} at {}", bench.session.deadline(true), bench.now);
+    // What was to be asked again is, as soon as there is an answer.
+    bench.answer(need);
+    let said = bench.heard();
+    assert_eq!(sequences(&said).len() as u64, head + 1);
+}
+
+#[test]
+fn a_retry_that_is_still_to_come_is_due_again_when_the_message_is_answered() {
+    let (mut bench, _, head) = reading_from_the_start();
+    bench.fail();
+    bench.write("gen_cold", &[Queued]);
+    bench.say(r#"{"type":"subscribe","generationId":"gen_cold"}"#);
+    let (_, need) = bench.asks();
+    bench.answer(need);
+    assert_eq!(bench.gists(), ["status_update 1", "subscribed"]);
+    assert_eq!(bench.session.deadline(true), bench.now.plus(1_000));
+    bench.later(1_000);
+    assert_eq!(sequences(&bench.heard()).len() as u64, head);
+}
+
+#[test]
+fn who_is_told_to_go_has_nothing_more_to_ask() {
+    let (mut bench, _, _) = reading_from_the_start();
+    bench.fail();
+    bench.session.drain(700, bench.now);
+    bench.later(1_500);
+    assert_eq!(bench.session.deadline(true), bench.now.plus(500));
+}
