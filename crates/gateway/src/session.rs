@@ -277,10 +277,13 @@ impl Session {
             let may_go = flushed && subscription.is_served();
             subscription.lane.as_ref()?.deadline(&subscription.watch, may_go)
         });
-        let expiry = self.expiry();
+        // A deadline at which nothing can be done would pass, stay, and wake the connection again and again.
+        let goes_on = self.life.ended() == Ended::Not;
+        let expiry = self.expiry().filter(|_| goes_on);
+        let retry_at = self.retry_at.filter(|_| goes_on && self.under_way.is_none());
         let waiting = self.waiting.as_ref().map(|waiting| waiting.0);
         let life = self.life.deadline(self.is_known());
-        frames.chain(expiry).chain(self.retry_at).chain(waiting).fold(life, Timestamp::min)
+        frames.chain(expiry).chain(retry_at).chain(waiting).fold(life, Timestamp::min)
     }
 
     /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.

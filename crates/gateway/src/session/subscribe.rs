@@ -221,7 +221,9 @@ impl Session {
             _ => return,
         };
         let wanted = mine.wanted.clone();
-        let after = wanted.after.filter(|after| *after == After::Now);
+        // `now` was when it subscribed: what a later list brings was made since.
+        let is_first = !mine.said_subscribed;
+        let after = wanted.after.filter(|after| is_first && *after == After::Now);
         for event in events {
             if self.find(&event.generation_id).is_some() {
                 continue;
@@ -251,11 +253,13 @@ impl Session {
     pub(super) fn hear_of_new(&mut self, now: Timestamp) {
         let Some(mine) = &mut self.mine else { return };
         let (delivery, frames) = (mine.wanted.delivery, mine.wanted.frames);
-        let fresh = match mine.follow.fresh() {
+        let fresh = match mine.follow.all_fresh() {
             Fresh::Generations(fresh) => fresh,
             Fresh::TooMany => {
                 mine.listing = Listing::Wanted;
-                return;
+                // Those that have ended are in no list of what is under way, and the others begin with their state.
+                let message = ServerMessage::Backpressure { reason: "generations".to_owned(), dropped: None };
+                return self.say(&message, now);
             }
         };
         for generation in fresh {

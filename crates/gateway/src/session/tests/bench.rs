@@ -196,6 +196,11 @@ impl Bench {
         self.session.answer(answer, self.now);
     }
 
+    /// The store fails at a read of a page.
+    pub(super) fn fail(&mut self) {
+        self.session.answer(Answer::Page(Err(store::StoreError::Unavailable("on the bench".into()))), self.now);
+    }
+
     /// One gathering, while what it asked for may be under way.
     pub(super) fn gather_unanswered(&mut self) -> Vec<Said> {
         let mut out = Outbox::default();
