@@ -312,16 +312,20 @@ impl Core {
         self.put(generation, Task::Decide { command: engine::Command { id, action }, birth: None }, Then::May);
     }
 
-    /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none.
-    pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action) {
-        match action {
-            Action::StageCompleted { .. } | Action::Done { .. } => self.flush_progress(generation),
-            Action::Fail { .. } | Action::HandBack { .. } => {
-                if let Some(clock) = self.leases.get_mut(generation) {
-                    clock.pending = None;
-                }
-            }
-            _ => {}
+    /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none. Only
+    /// the holder's word counts: what comes under another right is refused at the desk, and changes nothing here either.
+    pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action, bearer: &UserId) {
+        let (lease, ends_well) = match action {
+            Action::StageCompleted { lease, .. } | Action::Done { lease, .. } => (lease, true),
+            Action::Fail { lease, .. } | Action::HandBack { lease, .. } => (lease, false),
+            _ => return,
+        };
+        let clock = self.leases.get_mut(generation);
+        let Some(clock) = clock.filter(|clock| clock.lease == *lease && clock.bearer == *bearer) else { return };
+        if ends_well {
+            self.flush_progress(generation);
+        } else {
+            clock.pending = None;
         }
     }
 

@@ -169,16 +169,7 @@ async fn a_thief_that_hangs_up_writes_nothing_either() {
     // Something is looked up, so that what comes next is decided later.
     world.say(worker, done(&lost(&lease), "x")).await;
     let thief = world.connect("thief").await;
-    let hello = WorkerMessage::Hello {
-        worker: "w1".parse().unwrap(),
-        instance: "1".into(),
-        pools: Default::default(),
-        labels: Default::default(),
-        sdk: None,
-        leases: Vec::new(),
-        pipelines: Vec::new(),
-    };
-    world.say(thief, hello).await;
+    world.say(thief, hello("w1")).await;
     world.say(thief, done(&lease, "d")).await;
     world.hang_up(thief).await;
     world.settle().await;
@@ -233,20 +224,13 @@ async fn a_cancel_is_told_again_to_a_worker_that_comes_back() {
 async fn relayed_progress_that_stands_still_is_a_stall_and_an_event_takes_nothing_back() {
     let (mut world, worker, id) = waiting(Durability::Relay).await;
     let (lease, _) = take(&mut world, worker, &id).await;
-    let progress = |percent| WorkerMessage::Progress {
-        lease: lease.clone(),
-        stage: "draw".parse().unwrap(),
-        progress: percent,
-        message: None,
-        metadata: None,
-    };
-    world.say(worker, progress(60.0)).await;
+    world.say(worker, progress(&lease, 60.0)).await;
     let shown = world.hints.last().unwrap().progress;
     world.say(worker, log(&lease, "l1")).await;
     world.settle().await;
     assert_eq!(world.stored(&id).await.last().unwrap().progress, shown);
     for _ in 0..Stage::new("draw".parse().unwrap()).stall_ms / limits::HEARTBEAT_MS + 2 {
-        world.say(worker, progress(60.0)).await;
+        world.say(worker, progress(&lease, 60.0)).await;
         world.pass(limits::HEARTBEAT_MS).await;
     }
     assert!(world.stored(&id).await.iter().any(|event| event.kind == EventType::StageFailed));
@@ -300,6 +284,36 @@ async fn only_the_holder_learns_what_is_stored_under_a_name() {
         })
         .collect();
     assert_eq!(codes, [ErrorCode::LeaseLost]);
+}
+
+/// A late word under an old lease, or of somebody else under this one, changes nothing: not what waits for its turn either.
+#[tokio::test]
+async fn a_ghost_neither_drops_nor_hurries_what_the_holder_said_of_progress() {
+    for last_word in [done, failed, hand_back] {
+        for bearer in ["worker", "thief"] {
+            let (mut world, worker, id) = waiting(Durability::Strict).await;
+            let (lease, _) = take(&mut world, worker, &id).await;
+            for percent in [10.0, 20.0] {
+                world.say(worker, progress(&lease, percent)).await;
+            }
+            world.settle().await;
+            assert_eq!(progress_events(&world, &id).await, 1, "the second waits for its turn");
+            let ghost = world.connect(bearer).await;
+            world.say(ghost, hello("w2")).await;
+            let shown = if bearer == "thief" { lease } else { lost(&lease) };
+            world.say(ghost, last_word(&shown, "late")).await;
+            world.settle().await;
+            let refused = |message: &ServerMessage| matches!(message, ServerMessage::Refused { .. });
+            assert!(world.mail(ghost).iter().any(refused));
+            assert_eq!(progress_events(&world, &id).await, 1, "it still waits");
+            world.pass(limits::PROGRESS_INTERVAL_MS).await;
+            assert_eq!(progress_events(&world, &id).await, 2, "and comes when it is due");
+        }
+    }
+}
+
+async fn progress_events(world: &World, id: &GenerationId) -> usize {
+    world.stored(id).await.iter().filter(|event| event.kind == EventType::StageProgress).count()
 }
 
 /// A world with one worker of one slot a pool, and one generation that waits.
@@ -375,4 +389,30 @@ fn command(text: &str) -> CommandId {
 
 fn pool(name: &str) -> protocol::PoolName {
     name.parse().unwrap()
+}
+
+fn failed(lease: &LeaseId, id: &str) -> WorkerMessage {
+    let (code, message) = (String::new(), String::new());
+    WorkerMessage::Fail { lease: lease.clone(), event_id: command(id), kind: FailureKind::Retryable, code, message }
+}
+
+fn hand_back(lease: &LeaseId, id: &str) -> WorkerMessage {
+    WorkerMessage::HandBack { lease: lease.clone(), event_id: command(id) }
+}
+
+fn hello(worker: &str) -> WorkerMessage {
+    WorkerMessage::Hello {
+        worker: worker.parse().unwrap(),
+        instance: "1".into(),
+        pools: Default::default(),
+        labels: Default::default(),
+        sdk: None,
+        leases: Vec::new(),
+        pipelines: Vec::new(),
+    }
+}
+
+fn progress(lease: &LeaseId, percent: f64) -> WorkerMessage {
+    let stage = "draw".parse().unwrap();
+    WorkerMessage::Progress { lease: lease.clone(), stage, progress: percent, message: None, metadata: None }
 }
