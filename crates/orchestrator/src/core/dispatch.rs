@@ -153,6 +153,11 @@ impl Core {
         let generation = queued.generation;
         let pool = queued.entry.pool.clone();
         self.loaded_for(&pool);
+        if self.is_offered(&generation) && self.config.flaw != Some(Flaw::DoubleGrant) {
+            // It was so long on its way that its reservation ended before its offer, which gives this one back too.
+            self.kick(&pool);
+            return;
+        }
         if self.is_draining() {
             self.effects.push(Effect::Unreserve(generation));
             return;
@@ -195,6 +200,11 @@ impl Core {
         self.offers.insert(id.clone(), offer);
         self.taken(&state);
         self.send(session, offer_message(id, &state));
+    }
+
+    /// Is it in a worker's hands already, to take or to leave?
+    fn is_offered(&self, generation: &GenerationId) -> bool {
+        self.offers.values().any(|offer| offer.generation == *generation)
     }
 
     /// One that was on its way to a worker is there, or will not come.

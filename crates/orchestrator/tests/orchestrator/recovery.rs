@@ -316,6 +316,51 @@ async fn progress_events(world: &World, id: &GenerationId) -> usize {
     world.stored(id).await.iter().filter(|event| event.kind == EventType::StageProgress).count()
 }
 
+#[tokio::test]
+async fn what_was_long_on_its_way_to_a_worker_is_not_offered_to_another_beside_it() {
+    let mut world = World::new(1).await;
+    let id = submitted(&mut world, Durability::Strict).await;
+    // Long enough to leave memory.
+    world.pass(120_000).await;
+    world.loads_slowly = true;
+    let worker = world.hello("w1", "1", 1, Vec::new()).await;
+    world.settle().await;
+    world.advance(2_000).await;
+    world.loads_slowly = false;
+    let offer = offered(&mut world, worker, &id).await;
+    // The reservation ends before the offer does.
+    let other = world.hello("w2", "1", 1, Vec::new()).await;
+    world.pass(limits::OFFER_TIMEOUT_MS - 500).await;
+    world.say(other, WorkerMessage::Heartbeat { tokens: 10 }).await;
+    world.settle().await;
+    let is_offer = |message: &ServerMessage| matches!(message, ServerMessage::Offer { .. });
+    assert!(!world.mail(other).iter().any(is_offer));
+    world.say(worker, WorkerMessage::Accept { offer }).await;
+    world.settle().await;
+    assert!(world.mail(worker).iter().any(|message| matches!(message, ServerMessage::Granted { .. })));
+    assert!(world.workers().await.iter().map(|view| view.busy.values().sum::<u32>()).eq([1, 0]));
+}
+
+#[tokio::test]
+async fn what_was_long_on_its_way_and_is_not_answered_goes_to_another() {
+    let mut world = World::new(1).await;
+    let id = submitted(&mut world, Durability::Strict).await;
+    world.pass(120_000).await;
+    world.loads_slowly = true;
+    let deaf = world.hello("w1", "1", 1, Vec::new()).await;
+    world.settle().await;
+    world.advance(2_000).await;
+    world.loads_slowly = false;
+    offered(&mut world, deaf, &id).await;
+    let other = world.hello("w2", "1", 1, Vec::new()).await;
+    for _ in 0..4 {
+        world.say(other, WorkerMessage::Heartbeat { tokens: 10 }).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    let is_offer = |message: &ServerMessage| matches!(message, ServerMessage::Offer { .. });
+    assert!(world.mail(other).iter().any(is_offer));
+}
+
 /// A world with one worker of one slot a pool, and one generation that waits.
 async fn waiting(durability: Durability) -> (World, SessionId, GenerationId) {
     let mut world = World::new(1).await;

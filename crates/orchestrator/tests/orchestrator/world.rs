@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     /// Every change is answered with "the disk is full", and none is written.
     pub(crate) full: bool,
+    /// No generation that was asked for is read yet.
+    pub(crate) loads_slowly: bool,
     commits: VecDeque<(FlightId, Change)>,
     reads: Vec<Effect>,
     pub(crate) shown: Arc<Mutex<Vec<Event>>>,
@@ -126,6 +128,7 @@ impl World {
             now,
             dice,
             full: false,
+            loads_slowly: false,
             commits: VecDeque::new(),
             reads: Vec::new(),
             shown,
@@ -227,12 +230,17 @@ impl World {
         self.feed(Input::Committed { generation, flight, result }).await;
     }
 
+    fn is_answered(&self, read: &Effect) -> bool {
+        !(self.loads_slowly && matches!(read, Effect::Load(_)))
+    }
+
     /// The store answers one read, whichever.
     pub(crate) async fn read_one(&mut self) {
-        if self.reads.is_empty() {
+        let able: Vec<_> = (0..self.reads.len()).filter(|at| self.is_answered(&self.reads[*at])).collect();
+        if able.is_empty() {
             return;
         }
-        let at = self.dice.below(self.reads.len());
+        let at = able[self.dice.below(able.len())];
         let effect = self.reads.remove(at);
         let input = match effect {
             Effect::Load(generation) => {
@@ -271,7 +279,7 @@ impl World {
         for _ in 0..10_000 {
             if !self.commits.is_empty() {
                 self.land(usize::MAX).await;
-            } else if !self.reads.is_empty() {
+            } else if self.reads.iter().any(|read| self.is_answered(read)) {
                 self.read_one().await;
             } else if self.core.next_timer().is_some_and(|at| at.0 <= self.now) {
                 self.feed(Input::Tick).await;
