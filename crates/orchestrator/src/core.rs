@@ -15,6 +15,7 @@ mod gates;
 mod interest;
 mod leases;
 mod message;
+mod movement;
 mod room;
 mod sessions;
 mod timers;

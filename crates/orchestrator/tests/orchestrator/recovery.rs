@@ -361,6 +361,76 @@ async fn what_was_long_on_its_way_and_is_not_answered_goes_to_another() {
     assert!(world.mail(other).iter().any(is_offer));
 }
 
+/// Beats of a worker in one and a half times what a stage may stand still.
+fn beats() -> u32 {
+    u32::try_from(Stage::new("draw".parse().unwrap()).stall_ms * 3 / 2 / limits::HEARTBEAT_MS).unwrap()
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_for_longer_than_a_stage_may_stand_still_takes_no_run_from_its_worker() {
+    for durability in [Durability::Strict, Durability::Relaxed, Durability::Relay] {
+        let (mut world, worker, id) = waiting(durability).await;
+        let (lease, _) = take(&mut world, worker, &id).await;
+        world.full = true;
+        for beat in 1..=beats() {
+            world.say(worker, progress(&lease, f64::from(beat) / f64::from(beats()) * 100.0)).await;
+            if beat == 1 {
+                world.say(worker, log(&lease, "l1")).await;
+            }
+            world.pass(limits::HEARTBEAT_MS).await;
+        }
+        world.full = false;
+        world.pass(5_000).await;
+        world.say(worker, done(&lease, "d")).await;
+        world.settle().await;
+        let stored = world.stored(&id).await;
+        assert_eq!(stored.last().map(|event| event.kind), Some(EventType::Complete));
+        assert!(stored.iter().all(|event| event.kind != EventType::StageFailed), "{durability:?}");
+        assert!(
+            stored.iter().all(|event| !event.metadata.contains_key("silentMs")),
+            "nobody is told that it stood still"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_stands_still_while_the_disk_is_full_is_ended_when_there_is_room() {
+    let (mut world, worker, id) = waiting(Durability::Strict).await;
+    let (lease, _) = take(&mut world, worker, &id).await;
+    world.full = true;
+    for _ in 1..=beats() {
+        world.say(worker, progress(&lease, 50.0)).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.full = false;
+    world.pass(5_000).await;
+    assert!(world.stored(&id).await.iter().any(|event| event.kind == EventType::StageFailed));
+}
+
+#[tokio::test]
+async fn a_line_that_was_refused_once_takes_no_time_from_a_relayed_stage() {
+    let (mut world, worker, id) = waiting(Durability::Relay).await;
+    let (lease, _) = take(&mut world, worker, &id).await;
+    for beat in 1..=beats() {
+        world.say(worker, progress(&lease, f64::from(beat) / 2.0)).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.full = true;
+    world.say(worker, log(&lease, "l1")).await;
+    world.land(1).await;
+    world.full = false;
+    // A few beats without a rise are no stall.
+    for _ in 0..5 {
+        world.say(worker, WorkerMessage::Heartbeat { tokens: 10 }).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.say(worker, done(&lease, "d")).await;
+    world.settle().await;
+    let stored = world.stored(&id).await;
+    assert_eq!(stored.last().map(|event| event.kind), Some(EventType::Complete));
+    assert!(stored.iter().all(|event| event.kind != EventType::StageFailed));
+}
+
 /// A world with one worker of one slot a pool, and one generation that waits.
 async fn waiting(durability: Durability) -> (World, SessionId, GenerationId) {
     let mut world = World::new(1).await;
