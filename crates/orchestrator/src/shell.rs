@@ -194,8 +194,11 @@ async fn adopt(core: &mut Core, store: &dyn Store, clock: &dyn Clock) -> Result<
     core.adopt_switches(&handle::switches(store.switches().await?));
     let mut leased = Vec::new();
     for lease in store.leased().await? {
-        if let Some((loaded, event)) = load(store, &lease.generation).await? {
-            leased.push((lease.generation, loaded, event));
+        match load(store, &lease.generation).await {
+            Ok(Some((loaded, event))) => leased.push((lease.generation, loaded, event)),
+            Ok(None) => {}
+            // One row must not keep all others from going on.
+            Err(error) => core.adopt_unread(&lease.generation, &error.to_string()),
         }
     }
     core.adopt(leased, clock.now());

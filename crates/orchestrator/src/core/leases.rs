@@ -114,7 +114,7 @@ impl Core {
         self.now = self.now.max(now);
         for (generation, loaded, latest) in leased {
             if let Err(why) = self.place(&generation, Some((loaded, latest))) {
-                tracing::error!(generation = %generation, why, "a stored generation cannot be read");
+                self.adopt_unread(&generation, &why);
                 continue;
             }
             let Some(state) = self.state(&generation).cloned() else { continue };

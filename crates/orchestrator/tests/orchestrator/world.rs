@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) full: bool,
     /// No generation that was asked for is read yet.
     pub(crate) loads_slowly: bool,
+    /// Generations that were asked for.
+    pub(crate) loads: usize,
     commits: VecDeque<(FlightId, Change)>,
     reads: Vec<Effect>,
     pub(crate) shown: Arc<Mutex<Vec<Event>>>,
@@ -114,8 +116,13 @@ impl World {
         core.adopt_switches(&switches);
         let mut leased = Vec::new();
         for lease in store.leased().await.unwrap() {
-            let (loaded, latest) = load(&store, &lease.generation).await.expect("what is leased is there");
-            leased.push((lease.generation, loaded, latest));
+            match load(&store, &lease.generation).await {
+                Ok(found) => {
+                    let (loaded, latest) = found.expect("what is leased is there");
+                    leased.push((lease.generation, loaded, latest));
+                }
+                Err(error) => core.adopt_unread(&lease.generation, &error.to_string()),
+            }
         }
         core.adopt(leased, Timestamp(now));
         core.adopt_deadlines(store.deadlines().await.unwrap());
@@ -129,6 +136,7 @@ impl World {
             dice,
             full: false,
             loads_slowly: false,
+            loads: 0,
             commits: VecDeque::new(),
             reads: Vec::new(),
             shown,
@@ -244,7 +252,8 @@ impl World {
         let effect = self.reads.remove(at);
         let input = match effect {
             Effect::Load(generation) => {
-                let result = Ok(load(&self.store, &generation).await);
+                self.loads += 1;
+                let result = load(&self.store, &generation).await;
                 Input::Loaded { generation, result }
             }
             Effect::Find { generation, command } => {
@@ -394,6 +403,10 @@ impl World {
         self.feed(Input::Switch(Switch::Force { breaker: breaker.parse().unwrap(), forced })).await;
     }
 
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Some right that another of the same generation has superseded.
     pub(crate) fn superseded(&mut self) -> Option<LeaseId> {
         let is_old = |(lease, fence): &&(LeaseId, Fence)| {
@@ -448,8 +461,11 @@ fn hint_event(hint: &protocol::Hint) -> Event {
     hint.status.clone()
 }
 
-async fn load(store: &Sqlite, generation: &GenerationId) -> Option<(store::Loaded, Arc<Event>)> {
-    let loaded = store.load(generation).await.unwrap()?;
-    let latest = store.latest(generation).await.unwrap()?.event;
-    Some((loaded, Arc::new(latest)))
+async fn load(
+    store: &Sqlite,
+    generation: &GenerationId,
+) -> Result<Option<(store::Loaded, Arc<Event>)>, store::StoreError> {
+    let Some(loaded) = store.load(generation).await? else { return Ok(None) };
+    let latest = store.latest(generation).await?.expect("what is loaded has an event").event;
+    Ok(Some((loaded, Arc::new(latest))))
 }
