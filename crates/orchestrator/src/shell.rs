@@ -142,7 +142,9 @@ async fn forward(
     let _ = letters.send(Letter::Plain(Input::Closed { session })).await;
 }
 
-/// Hears demand on the bus and passes it on; what does not fit is repeated within two seconds anyway.
+/// Hears the bus and passes on what the core wants to know, as far as there is room. Demand that finds none is repeated
+/// within two seconds. A deletion is not: what was deleted had ended, HTTP asks the store for it first, and memory lets go
+/// of it [`limits::FINISHED_IN_MEMORY_MS`] after its end all the same.
 struct DemandEar(mpsc::Sender<Letter>);
 
 impl Listener for DemandEar {
