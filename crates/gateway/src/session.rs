@@ -119,8 +119,8 @@ struct Replies {
 enum UnderWay {
     /// A message of the client.
     Message,
-    /// A subscription behind its tail.
-    Subscription(GenerationId),
+    /// A subscription behind its tail, and what it wanted when it asked.
+    Subscription(GenerationId, Want),
     /// The subscription to all of one's own.
     Mine,
 }
@@ -215,8 +215,10 @@ impl Session {
     pub fn answer(&mut self, answer: Answer, now: Timestamp) {
         let asked = match self.under_way.take() {
             Some(UnderWay::Message) => self.asked.take(),
-            Some(UnderWay::Subscription(generation)) => return self.answer_subscription(&generation, answer, now),
-            Some(UnderWay::Mine) => return self.answer_mine(answer, now),
+            Some(UnderWay::Subscription(generation, wanted)) => {
+                return self.answer_subscription(&generation, wanted, answer, now);
+            }
+            Some(UnderWay::Mine) => return self.answer_listing(answer, now),
             None => return,
         };
         if let Some(asked) = asked {
@@ -469,6 +471,10 @@ impl Session {
     }
 
     fn gather_events(&mut self, out: &mut Outbox, now: Timestamp) {
+        if out.is_full() {
+            // Of answers. Whoever is not looked at goes on wanting what it waits for.
+            return;
+        }
         let count = self.subscriptions.len();
         let mut over = Vec::new();
         for step in 0..count {

@@ -170,13 +170,22 @@ impl Subscription {
                     }
                 }
                 Looked::Next(Next::Wait) => {
+                    self.let_go_of(page);
                     self.send_hint(node, out, now);
                     return Want::Nothing;
                 }
                 // Out of credit: `credit` will look again.
-                Looked::Next(Next::Send { .. } | Next::ReadLog { .. }) => return Want::Nothing,
+                Looked::Next(Next::Send { .. } | Next::ReadLog { .. }) => {
+                    self.let_go_of(page);
+                    return Want::Nothing;
+                }
             }
         }
+    }
+
+    /// Who needs its page no more, or not for now, keeps nobody else from theirs.
+    fn let_go_of(&self, page: &mut Option<Box<Reading>>) {
+        page.take_if(|reading| reading.generation == *self.generation());
     }
 
     /// Is it time for `subscribed`? What came after `subscribe` comes after it.

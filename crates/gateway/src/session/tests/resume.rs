@@ -5,8 +5,8 @@ use protocol::{
     limits,
 };
 
-use super::bench::{Bench, Said};
-use crate::session::Dialect;
+use super::bench::{Bench, Said, client_frame};
+use crate::session::{Dialect, Need};
 
 fn subscribe(bench: &mut Bench, rest: &str) {
     bench.say(&format!(r#"{{"type":"subscribe","generationId":"gen_abc"{rest}}}"#));
@@ -160,4 +160,120 @@ fn all_of_ones_own_are_watched_present_and_to_come() {
     bench.commit("gen_c", &[StageProgress]);
     bench.commit("gen_d", &[Queued]);
     assert_eq!(bench.gists(), ["unsubscribed"]);
+}
+
+/// A log of which the tail holds little, and a read of its first page under way for whoever began at the start.
+fn reading_from_the_start() -> (Bench, Need, u64) {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    let many = vec![StageProgress; 5 * limits::PAGE_EVENTS_MAX];
+    bench.commit("gen_abc", &many);
+    subscribe(&mut bench, r#","after":"start""#);
+    let (said, need) = bench.asks();
+    assert!(said.is_empty(), "{said:?}");
+    (bench, need, many.len() as u64)
+}
+
+#[test]
+fn a_page_that_was_read_for_an_earlier_position_costs_the_new_one_nothing() {
+    for leaves in [false, true] {
+        let (mut bench, need, head) = reading_from_the_start();
+        if leaves {
+            bench.say(r#"{"type":"unsubscribe","generationId":"gen_abc"}"#);
+            assert_eq!(bench.gather_unanswered().len(), 1);
+        }
+        subscribe(&mut bench, r#","after":"k3f9:1000""#);
+        assert!(bench.gather_unanswered().is_empty());
+        bench.answer(need);
+        let said = bench.heard();
+        assert_eq!(sequences(&said), (1_001..=head).collect::<Vec<_>>());
+        let recoveries = said.iter().filter_map(|said| match said {
+            Said::Json(value) => value["recovery"].as_str(),
+            _ => None,
+        });
+        assert_eq!(recoveries.collect::<Vec<_>>(), ["resumed"]);
+    }
+}
+
+#[test]
+fn a_page_that_was_read_for_an_earlier_position_doubles_no_state() {
+    let (mut bench, need, head) = reading_from_the_start();
+    subscribe(&mut bench, "");
+    let said: Vec<_> = bench.gather_unanswered().iter().map(Said::gist).collect();
+    assert_eq!(said, [format!("status_update {head}"), "subscribed".to_owned()]);
+    bench.answer(need);
+    assert!(bench.heard().is_empty());
+    bench.commit("gen_abc", &[Complete]);
+    assert_eq!(bench.gists(), [format!("status_update {}", head + 1), "done".to_owned()]);
+}
+
+#[test]
+fn a_page_that_comes_while_answers_fill_the_socket_is_sent() {
+    let (mut bench, need, head) = reading_from_the_start();
+    let pings = limits::GATHER_BYTES_MAX / 125 + 1;
+    bench.send(&client_frame(0x89, &[b'x'; 125]).repeat(pings));
+    bench.commit("gen_abc", &[StageProgress]);
+    bench.gather_unanswered();
+    bench.answer(need);
+    assert_eq!(sequences(&bench.heard()), (1..=head + 1).collect::<Vec<_>>());
+    assert_eq!(bench.reads, 5, "each page once");
+}
+
+/// Another who came learned the state and left it in the tail, before the page is there or before it is sent.
+#[test]
+fn a_page_of_what_the_tail_learned_meanwhile_doubles_nothing_and_keeps_nobody_waiting() {
+    for page_is_there in [false, true] {
+        let mut bench = Bench::authenticated(Dialect::Native);
+        bench.commit("gen_abc", &[Queued]);
+        subscribe(&mut bench, "");
+        assert_eq!(bench.gists(), ["status_update 1", "subscribed"]);
+        let newest = bench.write("gen_abc", &[StageStarted])[0].clone();
+        let tail = bench.node.hub.tail(&newest.generation_id).unwrap();
+        tail.heard_of(newest.sequence);
+        let mut need = Some(bench.asks().1);
+        if page_is_there {
+            bench.answer(need.take().unwrap());
+        }
+        tail.seed((*newest).clone());
+        let said: Vec<_> = bench.gather_unanswered().iter().map(Said::gist).collect();
+        assert_eq!(said, ["status_update 2"]);
+        if let Some(need) = need {
+            bench.answer(need);
+        }
+        assert!(bench.heard().is_empty());
+        // A page is held for one subscription at a time.
+        bench.commit("gen_other", &vec![StageProgress; limits::TAIL_EVENTS_MAX + 1]);
+        bench.say(r#"{"type":"subscribe","generationId":"gen_other","after":"start"}"#);
+        assert_eq!(sequences(&bench.heard()).len(), limits::TAIL_EVENTS_MAX + 1);
+    }
+}
+
+#[test]
+fn a_page_of_who_may_be_sent_nothing_keeps_nobody_waiting() {
+    let (mut bench, need, head) = reading_from_the_start();
+    bench.answer(need);
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":0}"#);
+    bench.commit("gen_other", &vec![StageProgress; limits::TAIL_EVENTS_MAX + 1]);
+    bench.say(r#"{"type":"subscribe","generationId":"gen_other","after":"start"}"#);
+    assert_eq!(sequences(&bench.heard()).len(), limits::TAIL_EVENTS_MAX + 1);
+    bench.say(r#"{"type":"credit","generationId":"gen_abc","events":9000}"#);
+    assert_eq!(sequences(&bench.heard()), (1..=head).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_list_that_was_read_for_one_user_is_not_the_next_ones() {
+    let mut bench = Bench::authenticated(Dialect::Native);
+    bench.say(r#"{"type":"subscribe","mine":true}"#);
+    assert_eq!(bench.gists(), ["subscribed"]);
+    for n in 0..=limits::SUBSCRIPTIONS_PER_CONNECTION_MAX {
+        bench.commit(&format!("gen_{n}"), &[Queued]);
+    }
+    let (_, list) = bench.asks();
+    assert!(matches!(list, Need::Mine { .. }), "{list:?}");
+    let other = bench.token("somebody_else");
+    bench.say(&format!(r#"{{"type":"authenticate","token":"{other}"}}"#));
+    bench.say(r#"{"type":"subscribe","mine":true}"#);
+    bench.answer(list);
+    assert_eq!(bench.gists(), ["authenticated", "subscribed"]);
+    bench.commit("gen_7", &[Complete]);
+    assert!(bench.heard().is_empty());
 }
