@@ -86,7 +86,7 @@ pub(super) fn release(mut draft: Draft<'_>, pool: &PoolName) -> Result<Decision,
     if draft.state().holder.as_ref().is_some_and(|holder| holder.released.contains(pool)) {
         return Err(Refusal::NothingNew);
     }
-    if draft.state().stage_here().is_none_or(|stage| stage.pool != *pool) {
+    if draft.state().pool_here() != Some(pool) {
         return Err(Refusal::Invalid(format!("the run holds no slot of pool {pool}")));
     }
     let says = Says::default().fact("released", pool.as_str());
