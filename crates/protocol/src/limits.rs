@@ -4,8 +4,7 @@
 pub const ID_BYTES_MAX: usize = 128;
 /// Longest id of an event, in bytes: its command's, a dot, and seven digits.
 pub const EVENT_ID_BYTES_MAX: usize = ID_BYTES_MAX + 8;
-/// Deepest JSON that is taken as `input`, `metadata`, `outputs`, `data` or `inputSchema`: readers of JSON give up at 128 levels,
-/// and what is told of it wraps it in a few more.
+/// Deepest JSON that clients and workers may bring: readers give up at 128 levels, and messages wrap it in a few more.
 pub const JSON_DEPTH_MAX: usize = 64;
 
 /// Longest lease id, in bytes: a fence, 26 random characters and the longest generation id.
