@@ -26,8 +26,8 @@ export class Tokens {
         return asked;
     }
 
-    /** The server does not take this one, or the one in use. */
-    refuse(token: string | null = this.#last): void {
+    /** The server does not take this one. */
+    refuse(token: string | null): void {
         // Somebody else said so already, and a new one is on its way.
         if (token !== this.#last) return;
         this.#refused = token ?? "";

@@ -320,6 +320,28 @@ describe("the ladder", () => {
     });
 });
 
+describe("a stream whose token is over", () => {
+    it("comes back with the token that a call was given meanwhile", async () => {
+        server.publish(id, 2);
+        server.tokens = new Set(["first"]);
+        // Most keep a token for as long as it is good.
+        let kept = "first";
+        const rushes = client({ transports: ["sse"], getToken: () => kept });
+        const store = rushes.watch(id, { after: "start" });
+        const leave = store.subscribe(() => {});
+        await until(store, ({ phase, event }) => phase === "live" && event?.sequence === 2);
+        server.tokens = new Set(["second"]);
+        kept = "second";
+        await rushes.get(id);
+        server.expireStreams();
+        await until(rushes.connection, ({ state }) => state !== "live");
+        await until(rushes.connection, ({ state }) => state === "live", 5_000);
+        server.publish(id, 1, 3);
+        expect(await until(store, ({ phase }) => phase === "ended")).toMatchObject({ event: { sequence: 3 }, counts: { holes: 0 } });
+        leave();
+    });
+});
+
 describe("the socket", () => {
     it("is one for all stores, and closed when nobody looks any more", async () => {
         const rushes = client();

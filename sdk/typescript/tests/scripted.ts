@@ -45,6 +45,7 @@ export class ScriptedServer {
     readonly asked: string[] = [];
     readonly bodies: { path: string; key: string | undefined; body: unknown }[] = [];
     #listeners = new Set<() => void>();
+    readonly #streams = new Set<ServerResponse>();
     readonly #connections = new Set<Socket>();
     readonly #webSockets = new WebSocketServer({ noServer: true });
     readonly #server = createServer((request, response) => void this.#answer(request, response));
@@ -88,6 +89,11 @@ export class ScriptedServer {
 
     says(message: unknown): void {
         for (const socket of this.sockets) socket.send(JSON.stringify(message));
+    }
+
+    /** Ends every stream, as the server does when the token it was opened with is over. */
+    expireStreams(): void {
+        for (const stream of this.#streams) stream.end('event: expired\ndata: {"error":"Invalid or expired token"}\n\n');
     }
 
     /** How often something was asked. */
@@ -285,6 +291,7 @@ export class ScriptedServer {
             for (let from = 0; from < bytes.length; from += size) response.write(bytes.subarray(from, from + size));
         };
         response.flushHeaders();
+        this.#streams.add(response);
         write(": ok\n\n");
         let open = 0;
         const moves = new Set<() => void>();
@@ -316,6 +323,7 @@ export class ScriptedServer {
         for (const [id, after] of named ?? []) follow(id, after ?? null);
         const leave = named === null ? this.#followAll(follow) : () => {};
         response.on("close", () => {
+            this.#streams.delete(response);
             leave();
             for (const move of moves) this.#listeners.delete(move);
         });
