@@ -199,6 +199,52 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it("asks once for a generation below the ones it shows, and for none at all when it comes back", async () => {
+        for (let index = 0; index < 60; index += 1) server.publish(`gen_${index}`, 2);
+        const rushes = client({ transports: ["websocket"] });
+        const mine = new Mine(rushes, { pageSize: 3 });
+        const leave = mine.subscribe(() => {});
+        // The last event of a round is of a tile that is shown, so all before it were heard.
+        const shown = async (sequence: number) => until(mine, ({ phase, generations }) => phase === "live" && generations[0]?.status.sequence === sequence);
+        const asked = () => server.asked.filter((line) => /^GET [/]v1[/]generations[/]/.test(line));
+        await shown(2);
+        expect(asked(), "the list that is read when it is live says what there is").toEqual([]);
+        for (let sequence = 3; sequence <= 8; sequence += 1) {
+            for (const index of [0, 1, 59]) server.publish(`gen_${index}`, 1);
+            await shown(sequence);
+            await vi.waitUntil(() => asked().length >= 2);
+        }
+        expect(asked().sort()).toEqual(["GET /v1/generations/gen_0", "GET /v1/generations/gen_1"]);
+        server.cutAll();
+        server.publish("gen_59", 1);
+        await shown(9);
+        expect(asked().length).toBe(2);
+        expect(ids(mine.getSnapshot())).toEqual(["gen_59", "gen_58", "gen_57"]);
+        leave();
+    });
+
+    it("asks for a few at a time, and reads the list instead where there are many", async () => {
+        server.publish("gen_old", 2);
+        let [open, most] = [0, 0];
+        const counting: typeof fetch = async (input, init) => {
+            const isOne = /generations[/]/.test(String(input));
+            if (isOne) most = Math.max(most, (open += 1));
+            try {
+                return await fetch(input, init);
+            } finally {
+                if (isOne) open -= 1;
+            }
+        };
+        const mine = new Mine(client({ transports: ["websocket"], fetch: counting }), { pageSize: 50 });
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        for (let index = 0; index < 40; index += 1) server.publish(`gen_${index}`, 1);
+        await until(mine, ({ generations }) => generations.length === 41, 5_000);
+        expect(most).toBeGreaterThan(0);
+        expect(most).toBeLessThanOrEqual(4);
+        leave();
+    });
+
     it("drops at once what is deleted through it", async () => {
         server.publish("gen_a", 2, 2);
         server.publish("gen_b", 2, 2);

@@ -45,6 +45,8 @@ export class ScriptedServer {
     readonly asked: string[] = [];
     readonly bodies: { path: string; key: string | undefined; body: unknown }[] = [];
     #listeners = new Set<() => void>();
+    /** The order in which they were made. */
+    readonly #made = new Map<string, number>();
     readonly #streams = new Set<ServerResponse>();
     readonly #connections = new Set<Socket>();
     readonly #webSockets = new WebSocketServer({ noServer: true });
@@ -78,6 +80,7 @@ export class ScriptedServer {
     publish(id: string, count: number, last = Infinity): void {
         const log = this.logs.get(id) ?? [];
         this.logs.set(id, log);
+        if (!this.#made.has(id)) this.#made.set(id, this.#made.size);
         for (let step = 0; step < count; step += 1) log.push(eventOf(id, log.length + 1, last));
         for (const listener of [...this.#listeners]) listener();
     }
@@ -242,7 +245,8 @@ export class ScriptedServer {
 
     #generation(id: string): unknown {
         const status = this.logs.get(id)?.at(-1) as GenerationEvent;
-        return { id, status, state: status.state, position: this.position(status.sequence) };
+        const createdAt = 1_700_000_000_000 + (this.#made.get(id) ?? 0);
+        return { id, status, state: status.state, createdAt, position: this.position(status.sequence) };
     }
 
     /** Newest first. */
