@@ -83,8 +83,7 @@ export class Mine {
         const own = () => listener();
         this.#listeners.add(own);
         if (this.#listeners.size === 1) {
-            this.#phase = "joining";
-            this.#rushes.connection.add(this.#member);
+            this.#begin();
             void this.refresh();
         }
         return () => {
@@ -125,6 +124,13 @@ export class Mine {
         this.#drop(id);
     }
 
+    /** Whatever was refused before: somebody wants it again. A client that is closed refuses it at once. */
+    #begin(): void {
+        this.#phase = "joining";
+        if (this.#snapshot.phase === "refused") this.#tell({ phase: "loading", error: null });
+        this.#rushes.connection.add(this.#member);
+    }
+
     async #read(): Promise<void> {
         clearTimeout(this.#timer);
         let againMs = this.#phase === "refused" ? ALONE_MS : REFRESH_MS;
@@ -161,6 +167,7 @@ export class Mine {
         const fresh = [...known.values()].filter((one) => !ids.has(one.id) && one.createdAt > newest && !isTerminal(one.state));
         this.#isRead = true;
         this.#tell({ generations: sorted([...fresh, ...generations]), hasMore, error: null });
+        if (this.#snapshot.phase === "refused" && this.#listeners.size > 0) this.#begin();
         this.#look();
     }
 

@@ -270,6 +270,25 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it.each(["it is read again", "somebody listens again"])("comes back from a refusal when %s", async (how) => {
+        server.publish("gen_a", 2);
+        // A proxy that says no, in no protocol.
+        server.faults = { status: (path) => (path === "/v1/generations" ? { status: 403 } : null) };
+        const mine = new Mine(client());
+        let leave = mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "bad_answer", retryable: false } });
+        server.faults = {};
+        if (how === "it is read again") await mine.refresh();
+        else {
+            leave();
+            leave = mine.subscribe(() => {});
+        }
+        expect(await until(mine, ({ phase }) => phase === "live", 5_000)).toMatchObject({ error: null });
+        server.publish("gen_b", 1);
+        expect(ids(await until(mine, ({ generations }) => generations.length === 2, 5_000))).toEqual(["gen_b", "gen_a"]);
+        leave();
+    });
+
     it("says what is wrong when the token is none, and when the client was closed", async () => {
         server.tokens = new Set();
         const rushes = client();
@@ -282,6 +301,9 @@ describe("the list of one's own", () => {
         second.subscribe(() => {});
         other.close();
         expect(await until(second, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "closed" } });
+        // Calls go on without a connection, and the list says still what will not come.
+        await second.refresh();
+        expect(second.getSnapshot()).toMatchObject({ phase: "refused", error: { code: "closed" } });
     });
 });
 

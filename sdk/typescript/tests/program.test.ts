@@ -93,6 +93,25 @@ describe.skipIf(PROGRAM === null)("with the real server", () => {
         other.close();
     }, 20_000);
 
+    it("keeps the list of one's own live again after a token that was none", async () => {
+        let given = "no.such.token";
+        const rushes = new Rushes({ url: program.url, getToken: () => given, WebSocket, timing });
+        const mine = new Mine(rushes);
+        const leave = mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "unauthorized" } });
+        given = token;
+        rushes.connection.retry();
+        await mine.refresh();
+        await until(mine, ({ phase, error }) => phase === "live" && error === null, 5_000);
+        const other = client("poll");
+        const { id } = (await other.submit({ prompt: "a lake", params: { ...params, seconds: 20 } })).generation;
+        await until(mine, ({ generations }) => generations.some((one) => one.id === id), 5_000);
+        await other.cancel(id);
+        leave();
+        rushes.close();
+        other.close();
+    }, 20_000);
+
     it("watches a page of generations over one stream, with pictures of one of them", async () => {
         const rushes = client("sse");
         const made = await Promise.all([1, 2, 3].map((seed) => rushes.submit({ prompt: "a lake", params: { ...params, seed } })));
