@@ -44,7 +44,7 @@ export class Tokens {
         let token: string;
         if (this.#getToken === undefined) {
             if (this.#refused === null) return null;
-            throw new RushesError("unauthorized", "the server wants a token and there is no `getToken`", false);
+            throw new RushesError("unauthorized", "the server wants a token: give `getToken`", false);
         }
         try {
             token = await this.#getToken();
@@ -53,7 +53,7 @@ export class Tokens {
         }
         this.#last = token;
         if (token === this.#refused) {
-            throw new RushesError("unauthorized", "`getToken` gave the refused token again", false);
+            throw new RushesError("unauthorized", "`getToken` gave the refused one", false);
         }
         return token;
     }

@@ -408,6 +408,29 @@ describe("the socket", () => {
         vi.restoreAllMocks();
     });
 
+    it("leaves again what it could not leave, and says each thing once for many refusals", async () => {
+        const all = Array.from({ length: 10 }, (_, index) => `gen_${index}`);
+        for (const one of all) server.publish(one, 1);
+        const rushes = client({ timing: { refusedMs: 50 } });
+        const leave = all.map((one) => rushes.watch(one).subscribe(() => {}));
+        await Promise.all(all.map((one) => until(rushes.watch(one), ({ phase }) => phase === "live")));
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        for (const stop of leave.slice(1)) stop();
+        await vi.waitUntil(() => server.count("ws unsubscribe") === 9);
+        server.refusal = null;
+        await vi.waitUntil(() => server.count("ws unsubscribe") === 18, { timeout: 2_000 });
+        // What is refused while it waits adds no wait of its own.
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        const again = all.slice(1).map((one) => rushes.watch(one).subscribe(() => {}));
+        await vi.waitUntil(() => server.count("ws subscribe") === 19);
+        server.refusal = null;
+        await Promise.all(all.map((one) => until(rushes.watch(one), ({ phase }) => phase === "live")));
+        const before = server.count("ws ping");
+        await vi.waitUntil(() => server.count("ws ping") > before);
+        expect([server.count("ws subscribe"), server.count("ws unsubscribe"), server.count("ws authenticate")]).toEqual([28, 18, 1]);
+        for (const stop of [...again, leave[0]]) stop?.();
+    });
+
     it("shares one store for one generation", () => {
         const rushes = client();
         expect(rushes.watch(id)).toBe(rushes.watch(id));

@@ -148,6 +148,22 @@ describe("on the socket of the list of one's own, a store", () => {
         leaveMine();
     });
 
+    it("leaves its generation to the list though it was told to slow down", async () => {
+        server.publish("gen_a", 4);
+        const rushes = client({ transports: ["websocket"], timing: { ...timing, refusedMs: 50 } });
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        rushes.watch("gen_a", { after: "k:2" }).subscribe(() => {})();
+        await vi.waitUntil(() => server.count("ws unsubscribe gen_a") === 2);
+        server.refusal = null;
+        await vi.waitUntil(() => server.count("ws unsubscribe gen_a") === 3, { timeout: 2_000 });
+        server.publish("gen_a", 1);
+        await until(mine, (now) => stands(now).gen_a === 5, 5_000);
+        leaveMine();
+    });
+
     it("misses nothing when it was told to slow down, and when it left and came again at once", async () => {
         server.publish("gen_a", 4);
         vi.spyOn(Math, "random").mockReturnValue(0);

@@ -152,6 +152,7 @@ export class ScriptedServer {
             if (/subscribe/.test(message.type ?? "") && this.refusal !== null) return send({ type: "error", ...this.refusal });
             if (message.type === "unsubscribe") {
                 watching.get(id)?.();
+                watching.delete(id);
                 send({ type: "unsubscribed", ...(message.mine ? { mine: true } : { generationId: id }) });
             }
             if (message.type !== "subscribe") return;
