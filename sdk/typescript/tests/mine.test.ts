@@ -305,6 +305,20 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it("asks no more over long-poll for changes that are refused, and shows what the lists say", async () => {
+        server.publish("gen_a", 1);
+        const error = { code: "invalid_request", message: "not here", hint: "", retryable: false };
+        server.faults = { status: (path) => (path === "/v1/events" ? { status: 400, body: { error } } : null) };
+        const mine = new Mine(client({ transports: ["poll"] }));
+        const leave = mine.subscribe(() => {});
+        await vi.waitUntil(() => server.count("GET /v1/events") > 0);
+        // Meanwhile a loop would ask many times.
+        for (let turn = 0; turn < 5; turn += 1) await mine.refresh();
+        expect(ids(mine.getSnapshot())).toEqual(["gen_a"]);
+        expect(server.count("GET /v1/events")).toBe(1);
+        leave();
+    });
+
     it("says what is wrong when the token is none, and when the client was closed", async () => {
         server.tokens = new Set();
         const rushes = client();
