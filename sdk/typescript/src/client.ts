@@ -116,7 +116,7 @@ export class Rushes {
      */
     watch(generation: string | Generation, options: WatchOptions = {}): GenerationStore {
         const id = typeof generation === "string" ? generation : generation.id;
-        if (!isGenerationId(id)) throw new RushesError("invalid_request", `\`${id}\` is no id of a generation`, false);
+        if (!isGenerationId(id)) throw new RushesError("invalid_request", `\`${id}\` is no id`, false);
         const { delivery = "all" } = options;
         const after = options.after === "start" ? "start" : readPosition(options.after);
         const held = this.#stores.get(id)?.deref();

@@ -111,7 +111,7 @@ export class Connection {
     /** @internal */
     add(store: Member): void {
         let error = this.#error;
-        if (this.#stores.size >= MEMBERS_MAX) error = new RushesError("too_many", "too many at once", true);
+        if (this.#stores.size >= MEMBERS_MAX) error = new RushesError("too_many", "too many", true);
         else if (error?.code !== "closed") error = null;
         if (error) return void store.hear({ kind: "refused", error }, store.id);
         this.#stopLinger();

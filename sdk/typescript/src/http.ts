@@ -65,7 +65,7 @@ export class Http {
 
     async json(response: Response): Promise<unknown> {
         return response.json().catch((cause: unknown) => {
-            throw new RushesError("bad_answer", "the answer is not JSON", true, { cause });
+            throw new RushesError("bad_answer", "the answer is no JSON", true, { cause });
         });
     }
 

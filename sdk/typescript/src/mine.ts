@@ -22,6 +22,10 @@ const REFRESH_MS = 60_000;
 const ALONE_MS = 10_000;
 /** 5 s after a list that could not be read: the calls behind it have tried for longer already. */
 const AGAIN_MS = 5_000;
+/** 4 questions at a time, of the six connections a browser has to a host; one list answers more than these. */
+const ASKED_MAX = 4;
+/** 512: what the server tells one connection of. */
+const BELOW_MAX = 512;
 
 /** The same object until something changes. */
 export interface MineSnapshot {
@@ -47,6 +51,8 @@ export class Mine {
     readonly #listeners = new Set<() => void>();
     /** What was heard of a generation that is being asked for, so that it is asked for once. */
     readonly #asked = new Set<string>();
+    /** Older than all that are shown and not ended yet: nobody asks for them when they are heard of again. */
+    readonly #below = new Set<string>();
     #snapshot: MineSnapshot = { generations: [], phase: "loading", hasMore: false, error: null };
     #phase: Phase = "joining";
     #cursor: string | undefined;
@@ -77,8 +83,7 @@ export class Mine {
         const own = () => listener();
         this.#listeners.add(own);
         if (this.#listeners.size === 1) {
-            this.#phase = "joining";
-            this.#rushes.connection.add(this.#member);
+            this.#begin();
             void this.refresh();
         }
         return () => {
@@ -119,6 +124,13 @@ export class Mine {
         this.#drop(id);
     }
 
+    /** Whatever was refused before: somebody wants it again. A client that is closed refuses it at once. */
+    #begin(): void {
+        this.#phase = "joining";
+        if (this.#snapshot.phase === "refused") this.#tell({ phase: "loading", error: null });
+        this.#rushes.connection.add(this.#member);
+    }
+
     async #read(): Promise<void> {
         clearTimeout(this.#timer);
         let againMs = this.#phase === "refused" ? ALONE_MS : REFRESH_MS;
@@ -155,6 +167,7 @@ export class Mine {
         const fresh = [...known.values()].filter((one) => !ids.has(one.id) && one.createdAt > newest && !isTerminal(one.state));
         this.#isRead = true;
         this.#tell({ generations: sorted([...fresh, ...generations]), hasMore, error: null });
+        if (this.#snapshot.phase === "refused" && this.#listeners.size > 0) this.#begin();
         this.#look();
     }
 
@@ -207,7 +220,11 @@ export class Mine {
     #change(event: GenerationEvent, position: string | undefined): void {
         const id = event.generationId;
         const known = this.#snapshot.generations.find((one) => one.id === id);
-        if (known === undefined) return void this.#ask(id);
+        if (known === undefined) {
+            if (!this.#below.has(id)) void this.#ask(id);
+            else if (isTerminal(event.state)) this.#below.delete(id);
+            return;
+        }
         if (event.sequence <= known.status.sequence) return;
         const { queuePosition: _, ...rest } = known;
         const next = { ...(event.state === "queued" ? known : rest), status: event, state: event.state, updatedAt: event.timestamp };
@@ -217,20 +234,29 @@ export class Mine {
     }
 
     async #ask(id: string): Promise<void> {
-        if (this.#asked.has(id)) return;
+        // The list that is read as soon as it is live will say so too.
+        if (this.#phase === "joining" || this.#asked.has(id)) return;
+        if (this.#asked.size >= ASKED_MAX) return this.refresh();
         this.#asked.add(id);
         try {
             const found = await this.#rushes.get(id);
             const { generations, hasMore } = this.#snapshot;
             const isBelow = hasMore && found.createdAt < (generations.at(-1)?.createdAt ?? 0);
+            if (isBelow) return this.#skip(found);
             const known = generations.find((one) => one.id === id);
-            if (!isBelow && (known?.status.sequence ?? 0) <= found.status.sequence) this.#replace(found);
+            if ((known?.status.sequence ?? 0) <= found.status.sequence) this.#replace(found);
         } catch (error) {
             // Deleted between its last event and this; after anything else the next reading of the list brings it.
             if (error instanceof RushesError && error.code === "not_found") this.#drop(id);
         } finally {
             this.#asked.delete(id);
         }
+    }
+
+    /** From now on, until it ends. */
+    #skip({ id, state }: Generation): void {
+        if (this.#below.size >= BELOW_MAX) this.#below.clear();
+        if (!isTerminal(state)) this.#below.add(id);
     }
 
     #replace(next: Generation): void {

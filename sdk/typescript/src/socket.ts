@@ -38,6 +38,8 @@ export class SocketTransport implements Transport {
     #left: string[] = [];
     /** All of one's own was watched on this socket, so the server may tell of what nobody else asked for. */
     #isListed = false;
+    /** Something was refused that will be said again. */
+    #isSlowed = false;
     readonly #timers = new Set<() => void>();
     #reconnectMs: number | undefined;
 
@@ -68,9 +70,9 @@ export class SocketTransport implements Transport {
         if (wanted.paused) this.credit(id);
     }
 
-    leave(id: string): void {
-        const isAsked = this.#joined.get(id);
-        if (!this.#joined.delete(id) || !this.#isOpen) return;
+    leave(id: string, isAsked = this.#joined.get(id)): void {
+        this.#joined.delete(id);
+        if (isAsked === undefined || !this.#isOpen) return;
         const isListed = this.#joined.has(ALL_OF_MINE);
         // The list of all one's own wants its events still. Pictures are wanted no more, which may not be said yet.
         if (isListed && !isAsked) return;
@@ -193,21 +195,25 @@ export class SocketTransport implements Transport {
     }
 
     #refused(error: RushesError, id: string | undefined): void {
-        if (error.code === "unauthorized") return; // A close follows and says it.
-        if (id !== undefined && !error.retryable) {
+        if (!error.retryable) {
+            // What is said of none, as of a token, a close follows and says it.
+            if (id === undefined) return;
             this.#joined.delete(id);
             return void this.#outlet.heard(id, { kind: "refused", error });
         }
-        if (!error.retryable) return;
-        // Asked too fast, or the store cannot be read: whoever waits for an answer asks again.
+        if (this.#isSlowed) return;
+        // Asked too fast, or the store cannot be read: what waits for an answer is said again, once for all refusals.
+        this.#isSlowed = true;
         this.#later(this.#world.timing.refusedMs * (1 + this.#world.random()), () => {
-            // Any `unsubscribe` may be what was refused, and is said again.
-            if (id === undefined) this.#left = [];
-            for (const [waiting, state] of [...this.#joined]) {
-                if (waiting !== id && (id !== undefined || state === ANSWERED)) continue;
+            const left = new Set(this.#left);
+            this.#isSlowed = false;
+            this.#left = [];
+            for (const [waiting, isAsked] of [...this.#joined]) {
+                if (!isAsked) continue;
                 this.#joined.delete(waiting);
                 this.join(waiting);
             }
+            for (const gone of left) if (!this.#joined.has(gone)) this.leave(gone, ASKED);
         });
     }
 

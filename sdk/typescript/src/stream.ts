@@ -26,6 +26,8 @@ const RETRY_MS_MAX = 60_000;
 /** Some generations, or all of one's own, in one answer. */
 interface Stream {
     readonly ids: Set<string>;
+    /** It was opened with this one, which calls may have replaced since. */
+    token: string | null;
     /** Ends what is open of it. */
     stop: () => void;
 }
@@ -96,7 +98,7 @@ export class StreamTransport implements Transport {
         if (found !== undefined) return found;
         // The last one is kept for the list of one's own.
         if (!isAlone && shared.length >= STREAMS_MAX - 1) return null;
-        const made = { ids: new Set<string>(), stop: () => {} };
+        const made = { ids: new Set<string>(), token: null, stop: () => {} };
         this.#streams.add(made);
         return made;
     }
@@ -124,7 +126,7 @@ export class StreamTransport implements Transport {
         };
         try {
             guard(this.#world.timing.openMs);
-            const reader = await this.#open(ids, stop.signal);
+            const reader = await this.#open(stream, stop.signal);
             const [parser, decoder] = [new SseParser(), new TextDecoder()];
             for (let isFirst = true; ; isFirst = false) {
                 const { done, value } = await reader.read();
@@ -135,7 +137,7 @@ export class StreamTransport implements Transport {
                 const parsed = parser.push(decoder.decode(value, { stream: true }));
                 if (parsed.retryMs !== undefined && parsed.retryMs <= RETRY_MS_MAX) afterMs = parsed.retryMs;
                 for (const event of parsed.events) {
-                    this.#hear(ids, event);
+                    this.#hear(stream, event);
                     if (stop.signal.aborted) return;
                 }
                 // What was missed fits the first piece, or the rest follows at once.
@@ -150,9 +152,11 @@ export class StreamTransport implements Transport {
         if (isMute) this.#end({ kind: "lost", loss: { mute: true } });
     }
 
-    async #open(ids: ReadonlySet<string>, signal: AbortSignal): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+    async #open(stream: Stream, signal: AbortSignal): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+        // `Http.open` begins with it. Should it have to ask for another, refusing this one again does nothing.
+        stream.token = await this.#tokens.get();
         const query = new URLSearchParams();
-        for (const id of ids) {
+        for (const id of stream.ids) {
             const wanted = this.#outlet.wanted(id);
             if (id !== ALL_OF_MINE) query.append("generation", wanted?.after ? `${id}@${wanted.after}` : id);
             else query.set("mine", "1");
@@ -167,7 +171,7 @@ export class StreamTransport implements Transport {
         return response.body.getReader();
     }
 
-    #hear(ids: ReadonlySet<string>, { name, data, id: cursor }: SseEvent): void {
+    #hear({ ids, token }: Stream, { name, data, id: cursor }: SseEvent): void {
         // Its place stands beside the fields of the event, and is none of them.
         const { position: place, ...wire } = JSON.parse(data) as Told & { readonly generationId?: string; readonly position?: string };
         const own = wire.generationId ?? "";
@@ -197,7 +201,7 @@ export class StreamTransport implements Transport {
                 if (ids.has(own)) this.#outlet.heard(own, { kind: "done" });
                 return;
             case "expired":
-                this.#tokens.refuse();
+                this.#tokens.refuse(token);
                 return this.#end({ kind: "token" });
             case "problem":
                 throw errorOf(wire);

@@ -26,8 +26,8 @@ export class Tokens {
         return asked;
     }
 
-    /** The server does not take this one, or the one in use. */
-    refuse(token: string | null = this.#last): void {
+    /** The server does not take this one. */
+    refuse(token: string | null): void {
         // Somebody else said so already, and a new one is on its way.
         if (token !== this.#last) return;
         this.#refused = token ?? "";
@@ -44,7 +44,7 @@ export class Tokens {
         let token: string;
         if (this.#getToken === undefined) {
             if (this.#refused === null) return null;
-            throw new RushesError("unauthorized", "the server wants a token and there is no `getToken`", false);
+            throw new RushesError("unauthorized", "the server wants a token: give `getToken`", false);
         }
         try {
             token = await this.#getToken();
@@ -53,7 +53,7 @@ export class Tokens {
         }
         this.#last = token;
         if (token === this.#refused) {
-            throw new RushesError("unauthorized", "`getToken` gave the refused token again", false);
+            throw new RushesError("unauthorized", "`getToken` gave the refused one", false);
         }
         return token;
     }

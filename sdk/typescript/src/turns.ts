@@ -84,7 +84,10 @@ export class Turns {
             if (stop.signal.aborted || this.#isOver) return;
             const told = error as RushesError;
             if (!isFinal(told)) return this.#end(endingOfError(told));
+            // Asking again would be refused again, at once and without end; who wants it anew joins it.
+            this.#running.delete(id);
             this.#outlet.heard(id, { kind: "refused", error: told });
+            return this.#fill();
         }
         this.#running.delete(id);
         if (this.#outlet.wanted(id) !== null) this.#waiting.push(id);

@@ -320,6 +320,28 @@ describe("the ladder", () => {
     });
 });
 
+describe("a stream whose token is over", () => {
+    it("comes back with the token that a call was given meanwhile", async () => {
+        server.publish(id, 2);
+        server.tokens = new Set(["first"]);
+        // Most keep a token for as long as it is good.
+        let kept = "first";
+        const rushes = client({ transports: ["sse"], getToken: () => kept });
+        const store = rushes.watch(id, { after: "start" });
+        const leave = store.subscribe(() => {});
+        await until(store, ({ phase, event }) => phase === "live" && event?.sequence === 2);
+        server.tokens = new Set(["second"]);
+        kept = "second";
+        await rushes.get(id);
+        server.expireStreams();
+        await until(rushes.connection, ({ state }) => state !== "live");
+        await until(rushes.connection, ({ state }) => state === "live", 5_000);
+        server.publish(id, 1, 3);
+        expect(await until(store, ({ phase }) => phase === "ended")).toMatchObject({ event: { sequence: 3 }, counts: { holes: 0 } });
+        leave();
+    });
+});
+
 describe("the socket", () => {
     it("is one for all stores, and closed when nobody looks any more", async () => {
         const rushes = client();
@@ -384,6 +406,29 @@ describe("the socket", () => {
         expect(await all).toEqual([1, 2]);
         expect(server.count("ws authenticate")).toBe(1);
         vi.restoreAllMocks();
+    });
+
+    it("leaves again what it could not leave, and says each thing once for many refusals", async () => {
+        const all = Array.from({ length: 10 }, (_, index) => `gen_${index}`);
+        for (const one of all) server.publish(one, 1);
+        const rushes = client({ timing: { refusedMs: 50 } });
+        const leave = all.map((one) => rushes.watch(one).subscribe(() => {}));
+        await Promise.all(all.map((one) => until(rushes.watch(one), ({ phase }) => phase === "live")));
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        for (const stop of leave.slice(1)) stop();
+        await vi.waitUntil(() => server.count("ws unsubscribe") === 9);
+        server.refusal = null;
+        await vi.waitUntil(() => server.count("ws unsubscribe") === 18, { timeout: 2_000 });
+        // What is refused while it waits adds no wait of its own.
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        const again = all.slice(1).map((one) => rushes.watch(one).subscribe(() => {}));
+        await vi.waitUntil(() => server.count("ws subscribe") === 19);
+        server.refusal = null;
+        await Promise.all(all.map((one) => until(rushes.watch(one), ({ phase }) => phase === "live")));
+        const before = server.count("ws ping");
+        await vi.waitUntil(() => server.count("ws ping") > before);
+        expect([server.count("ws subscribe"), server.count("ws unsubscribe"), server.count("ws authenticate")]).toEqual([28, 18, 1]);
+        for (const stop of [...again, leave[0]]) stop?.();
     });
 
     it("shares one store for one generation", () => {

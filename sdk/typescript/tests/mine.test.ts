@@ -148,6 +148,22 @@ describe("on the socket of the list of one's own, a store", () => {
         leaveMine();
     });
 
+    it("leaves its generation to the list though it was told to slow down", async () => {
+        server.publish("gen_a", 4);
+        const rushes = client({ transports: ["websocket"], timing: { ...timing, refusedMs: 50 } });
+        const mine = new Mine(rushes);
+        const leaveMine = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        server.refusal = { code: "rate_limited", error: "slow down", retryable: true };
+        rushes.watch("gen_a", { after: "k:2" }).subscribe(() => {})();
+        await vi.waitUntil(() => server.count("ws unsubscribe gen_a") === 2);
+        server.refusal = null;
+        await vi.waitUntil(() => server.count("ws unsubscribe gen_a") === 3, { timeout: 2_000 });
+        server.publish("gen_a", 1);
+        await until(mine, (now) => stands(now).gen_a === 5, 5_000);
+        leaveMine();
+    });
+
     it("misses nothing when it was told to slow down, and when it left and came again at once", async () => {
         server.publish("gen_a", 4);
         vi.spyOn(Math, "random").mockReturnValue(0);
@@ -199,6 +215,52 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it("asks once for a generation below the ones it shows, and for none at all when it comes back", async () => {
+        for (let index = 0; index < 60; index += 1) server.publish(`gen_${index}`, 2);
+        const rushes = client({ transports: ["websocket"] });
+        const mine = new Mine(rushes, { pageSize: 3 });
+        const leave = mine.subscribe(() => {});
+        // The last event of a round is of a tile that is shown, so all before it were heard.
+        const shown = async (sequence: number) => until(mine, ({ phase, generations }) => phase === "live" && generations[0]?.status.sequence === sequence);
+        const asked = () => server.asked.filter((line) => /^GET [/]v1[/]generations[/]/.test(line));
+        await shown(2);
+        expect(asked(), "the list that is read when it is live says what there is").toEqual([]);
+        for (let sequence = 3; sequence <= 8; sequence += 1) {
+            for (const index of [0, 1, 59]) server.publish(`gen_${index}`, 1);
+            await shown(sequence);
+            await vi.waitUntil(() => asked().length >= 2);
+        }
+        expect(asked().sort()).toEqual(["GET /v1/generations/gen_0", "GET /v1/generations/gen_1"]);
+        server.cutAll();
+        server.publish("gen_59", 1);
+        await shown(9);
+        expect(asked().length).toBe(2);
+        expect(ids(mine.getSnapshot())).toEqual(["gen_59", "gen_58", "gen_57"]);
+        leave();
+    });
+
+    it("asks for a few at a time, and reads the list instead where there are many", async () => {
+        server.publish("gen_old", 2);
+        let [open, most] = [0, 0];
+        const counting: typeof fetch = async (input, init) => {
+            const isOne = /generations[/]/.test(String(input));
+            if (isOne) most = Math.max(most, (open += 1));
+            try {
+                return await fetch(input, init);
+            } finally {
+                if (isOne) open -= 1;
+            }
+        };
+        const mine = new Mine(client({ transports: ["websocket"], fetch: counting }), { pageSize: 50 });
+        const leave = mine.subscribe(() => {});
+        await until(mine, ({ phase }) => phase === "live");
+        for (let index = 0; index < 40; index += 1) server.publish(`gen_${index}`, 1);
+        await until(mine, ({ generations }) => generations.length === 41, 5_000);
+        expect(most).toBeGreaterThan(0);
+        expect(most).toBeLessThanOrEqual(4);
+        leave();
+    });
+
     it("drops at once what is deleted through it", async () => {
         server.publish("gen_a", 2, 2);
         server.publish("gen_b", 2, 2);
@@ -224,6 +286,39 @@ describe("the list of one's own", () => {
         leave();
     });
 
+    it.each(["it is read again", "somebody listens again"])("comes back from a refusal when %s", async (how) => {
+        server.publish("gen_a", 2);
+        // A proxy that says no, in no protocol.
+        server.faults = { status: (path) => (path === "/v1/generations" ? { status: 403 } : null) };
+        const mine = new Mine(client());
+        let leave = mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "bad_answer", retryable: false } });
+        server.faults = {};
+        if (how === "it is read again") await mine.refresh();
+        else {
+            leave();
+            leave = mine.subscribe(() => {});
+        }
+        expect(await until(mine, ({ phase }) => phase === "live", 5_000)).toMatchObject({ error: null });
+        server.publish("gen_b", 1);
+        expect(ids(await until(mine, ({ generations }) => generations.length === 2, 5_000))).toEqual(["gen_b", "gen_a"]);
+        leave();
+    });
+
+    it("asks no more over long-poll for changes that are refused, and shows what the lists say", async () => {
+        server.publish("gen_a", 1);
+        const error = { code: "invalid_request", message: "not here", hint: "", retryable: false };
+        server.faults = { status: (path) => (path === "/v1/events" ? { status: 400, body: { error } } : null) };
+        const mine = new Mine(client({ transports: ["poll"] }));
+        const leave = mine.subscribe(() => {});
+        await vi.waitUntil(() => server.count("GET /v1/events") > 0);
+        // Meanwhile a loop would ask many times.
+        for (let turn = 0; turn < 5; turn += 1) await mine.refresh();
+        expect(ids(mine.getSnapshot())).toEqual(["gen_a"]);
+        expect(server.count("GET /v1/events")).toBe(1);
+        leave();
+    });
+
     it("says what is wrong when the token is none, and when the client was closed", async () => {
         server.tokens = new Set();
         const rushes = client();
@@ -236,6 +331,9 @@ describe("the list of one's own", () => {
         second.subscribe(() => {});
         other.close();
         expect(await until(second, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "closed" } });
+        // Calls go on without a connection, and the list says still what will not come.
+        await second.refresh();
+        expect(second.getSnapshot()).toMatchObject({ phase: "refused", error: { code: "closed" } });
     });
 });
 

@@ -1,8 +1,8 @@
 // Against the real program: a film, watched over each rung, while the server is killed and started again.
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { WebSocket } from "ws";
-import { Rushes, type Frame, type Rung } from "../src/index.ts";
+import { Rushes, type Frame, type GenerationStore, type Rung } from "../src/index.ts";
 import { Mine } from "../src/mine.ts";
 import { PROGRAM, Program } from "./program.ts";
 import { until } from "./support.ts";
@@ -93,6 +93,25 @@ describe.skipIf(PROGRAM === null)("with the real server", () => {
         other.close();
     }, 20_000);
 
+    it("keeps the list of one's own live again after a token that was none", async () => {
+        let given = "no.such.token";
+        const rushes = new Rushes({ url: program.url, getToken: () => given, WebSocket, timing });
+        const mine = new Mine(rushes);
+        const leave = mine.subscribe(() => {});
+        expect(await until(mine, ({ phase }) => phase === "refused")).toMatchObject({ error: { code: "unauthorized" } });
+        given = token;
+        rushes.connection.retry();
+        await mine.refresh();
+        await until(mine, ({ phase, error }) => phase === "live" && error === null, 5_000);
+        const other = client("poll");
+        const { id } = (await other.submit({ prompt: "a lake", params: { ...params, seconds: 20 } })).generation;
+        await until(mine, ({ generations }) => generations.some((one) => one.id === id), 5_000);
+        await other.cancel(id);
+        leave();
+        rushes.close();
+        other.close();
+    }, 20_000);
+
     it("watches a page of generations over one stream, with pictures of one of them", async () => {
         const rushes = client("sse");
         const made = await Promise.all([1, 2, 3].map((seed) => rushes.submit({ prompt: "a lake", params: { ...params, seed } })));
@@ -109,6 +128,33 @@ describe.skipIf(PROGRAM === null)("with the real server", () => {
         expect((await client("sse").watch(stores[0]!.id, { after: position as string }).finished()).state).toBe("complete");
         rushes.close();
     }, 40_000);
+
+    it("leaves on the server what it left faster than the server allows", async () => {
+        // Without a worker: nothing ends.
+        const idle = await new Program().start();
+        onTestFinished(() => idle.stop());
+        const watched = async () => {
+            const text = await (await fetch(new URL("/metrics", idle.url))).text();
+            return Number(/^rushes_subscriptions\{transport="websocket"\} (\d+)/m.exec(text)?.[1]);
+        };
+        const rushes = new Rushes({ url: idle.url, getToken: () => token, WebSocket, timing: { ...timing, refusedMs: 500 }, transports: ["websocket"] });
+        const made = await Promise.all([1, 2].map((seed) => rushes.submit({ prompt: "a lake", params: { ...params, seed } })));
+        const [kept, left] = made.map(({ generation }) => rushes.watch(generation)) as [GenerationStore, GenerationStore];
+        const leaveKept = kept.subscribe(() => {});
+        let leave = left.subscribe(() => {});
+        await Promise.all([kept, left].map((store) => until(store, ({ phase }) => phase === "live")));
+        await vi.waitUntil(async () => (await watched()) === 2);
+        // 120 at once are allowed: with the two before, the last of them says that it is watched, and all after are refused.
+        for (let turn = 0; turn < 70; turn += 1) {
+            leave();
+            leave = left.subscribe(() => {});
+        }
+        leave();
+        await vi.waitUntil(async () => (await watched()) === 1, { timeout: 10_000 });
+        expect(kept.getSnapshot().phase).toBe("live");
+        leaveKept();
+        rushes.close();
+    }, 20_000);
 
     it("cancels, lists, retries and refuses as the server does", async () => {
         const rushes = client();

@@ -45,6 +45,9 @@ export class ScriptedServer {
     readonly asked: string[] = [];
     readonly bodies: { path: string; key: string | undefined; body: unknown }[] = [];
     #listeners = new Set<() => void>();
+    /** The order in which they were made. */
+    readonly #made = new Map<string, number>();
+    readonly #streams = new Set<ServerResponse>();
     readonly #connections = new Set<Socket>();
     readonly #webSockets = new WebSocketServer({ noServer: true });
     readonly #server = createServer((request, response) => void this.#answer(request, response));
@@ -77,6 +80,7 @@ export class ScriptedServer {
     publish(id: string, count: number, last = Infinity): void {
         const log = this.logs.get(id) ?? [];
         this.logs.set(id, log);
+        if (!this.#made.has(id)) this.#made.set(id, this.#made.size);
         for (let step = 0; step < count; step += 1) log.push(eventOf(id, log.length + 1, last));
         for (const listener of [...this.#listeners]) listener();
     }
@@ -88,6 +92,11 @@ export class ScriptedServer {
 
     says(message: unknown): void {
         for (const socket of this.sockets) socket.send(JSON.stringify(message));
+    }
+
+    /** Ends every stream, as the server does when the token it was opened with is over. */
+    expireStreams(): void {
+        for (const stream of this.#streams) stream.end('event: expired\ndata: {"error":"Invalid or expired token"}\n\n');
     }
 
     /** How often something was asked. */
@@ -143,6 +152,7 @@ export class ScriptedServer {
             if (/subscribe/.test(message.type ?? "") && this.refusal !== null) return send({ type: "error", ...this.refusal });
             if (message.type === "unsubscribe") {
                 watching.get(id)?.();
+                watching.delete(id);
                 send({ type: "unsubscribed", ...(message.mine ? { mine: true } : { generationId: id }) });
             }
             if (message.type !== "subscribe") return;
@@ -236,7 +246,8 @@ export class ScriptedServer {
 
     #generation(id: string): unknown {
         const status = this.logs.get(id)?.at(-1) as GenerationEvent;
-        return { id, status, state: status.state, position: this.position(status.sequence) };
+        const createdAt = 1_700_000_000_000 + (this.#made.get(id) ?? 0);
+        return { id, status, state: status.state, createdAt, position: this.position(status.sequence) };
     }
 
     /** Newest first. */
@@ -285,6 +296,7 @@ export class ScriptedServer {
             for (let from = 0; from < bytes.length; from += size) response.write(bytes.subarray(from, from + size));
         };
         response.flushHeaders();
+        this.#streams.add(response);
         write(": ok\n\n");
         let open = 0;
         const moves = new Set<() => void>();
@@ -316,6 +328,7 @@ export class ScriptedServer {
         for (const [id, after] of named ?? []) follow(id, after ?? null);
         const leave = named === null ? this.#followAll(follow) : () => {};
         response.on("close", () => {
+            this.#streams.delete(response);
             leave();
             for (const move of moves) this.#listeners.delete(move);
         });
