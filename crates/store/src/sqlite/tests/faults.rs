@@ -5,7 +5,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::*;
 use crate::{
-    Artifact,
+    Artifact, Upload,
     conformance::sample::{claim, id},
 };
 
@@ -46,4 +46,36 @@ async fn a_sweep_that_was_not_committed_tells_of_its_blobs_again() {
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     assert_eq!(store.sweep(None, None, 10).await.unwrap().blobs, ["replaced"]);
     assert_eq!(store.sweep(None, None, 10).await.unwrap().blobs, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_upload_stays_for_work_that_took_the_number_of_what_was_deleted_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let file = id("upl_1");
+    let upload = Upload {
+        file: id("upl_1"),
+        owner: id("ann"),
+        tenant: id("t"),
+        size: 1,
+        sha256: "blob".into(),
+        at: Timestamp(1),
+    };
+    assert_eq!(store.put_upload(upload).await, Ok(()));
+    let old = [generation("a"), generation("b")];
+    let ended = old.iter().map(|old| create(old, row("t", State::Complete)));
+    assert!(store.commit(ended.collect()).await.iter().all(Result::is_ok));
+
+    let unused = store.readers.read(|connection| super::super::uploads::unused(connection, Timestamp(50), 10));
+    let unused = unused.await.unwrap();
+    assert_eq!(unused.files, ["upl_1"]);
+    for old in &old {
+        assert!(store.delete(old).await.unwrap().is_some());
+    }
+    let mut names = row("t", State::Queued);
+    names.snapshot = br#"{"image":"upl_1"}"#.to_vec();
+    assert!(store.commit(vec![create(&generation("c"), names)]).await[0].is_ok());
+    let removed = store.writer.work(move |desk| Ok(super::super::uploads::remove(&desk.connection, &unused)?)).await;
+    assert_eq!(removed, Ok(0));
+    assert!(store.upload(&file).await.unwrap().is_some());
 }
