@@ -222,7 +222,8 @@ impl Ledger {
         self.transact(move |connection| dues::due(connection, &endpoint, now, limit)).await
     }
 
-    /// `endpoint` took the event at `sequence`. Answers whether it is still to hear of the generation.
+    /// `endpoint` took the event at `sequence`, where all up to `from` was sent. Answers `false`, and notes nothing, when
+    /// the due is gone or stands elsewhere, as after a redrive: what is due must be read anew.
     ///
     /// # Errors
     /// As above.
@@ -230,13 +231,15 @@ impl Ledger {
         &self,
         endpoint: &str,
         generation: &GenerationId,
+        from: Sequence,
         sequence: Sequence,
     ) -> Result<bool, StoreError> {
         let (endpoint, generation) = (endpoint.to_owned(), generation.clone());
-        self.transact(move |connection| dues::advance(connection, &endpoint, &generation, sequence)).await
+        self.transact(move |connection| dues::advance(connection, &endpoint, &generation, from, sequence)).await
     }
 
-    /// Nothing up to `sequence` is left to be sent. Answers up to where something is, or `None` when that was all.
+    /// Nothing from `from` up to `sequence` is left to be sent. Answers up to where something is, or `None` when that was
+    /// all, or the due stands elsewhere and must be read anew.
     ///
     /// # Errors
     /// As above.
@@ -244,10 +247,11 @@ impl Ledger {
         &self,
         endpoint: &str,
         generation: &GenerationId,
+        from: Sequence,
         sequence: Sequence,
     ) -> Result<Option<Sequence>, StoreError> {
         let (endpoint, generation) = (endpoint.to_owned(), generation.clone());
-        self.transact(move |connection| dues::settle(connection, &endpoint, &generation, sequence)).await
+        self.transact(move |connection| dues::settle(connection, &endpoint, &generation, from, sequence)).await
     }
 
     /// A try failed at `now`; the next one is at `next_at`.

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use gateway::encode::Encoder;
-use protocol::{Event, GenerationId, Timestamp};
+use protocol::{Event, GenerationId, Sequence, Timestamp};
 use store::{Ledger, Store, StoreError, ledger::Due};
 use tokio::{
     task::JoinSet,
@@ -127,31 +127,32 @@ impl Bag {
     /// Sends what is due of one generation, in order, until all of it was taken or one message was not. What lies beyond
     /// the target was not yet found by the collector, who would find it again after it was sent.
     async fn serve(&self, due: Due) -> Result<(), StoreError> {
-        let Due { generation, sent, mut target, mut failures, .. } = due;
+        // `sent` is what the ledger says, `after` what was looked at.
+        let Due { generation, mut sent, mut target, mut failures, .. } = due;
         let mut after = sent;
         loop {
             let page = self.store.events_after(&generation, after, PAGE).await?;
             for stored in page.iter().filter(|stored| stored.event.sequence <= target) {
                 let event = &stored.event;
                 if self.endpoint.config.wants(&event.tenant_id, event.kind) {
-                    if !self.send(event, failures).await? {
+                    if !self.send(event, sent, failures).await? {
                         return Ok(());
                     }
-                    failures = 0;
+                    (sent, failures) = (event.sequence, 0);
                 }
                 after = event.sequence;
             }
             // With an empty page nothing more is in the log, whatever was expected: the generation was deleted.
-            let sent = if page.is_empty() { target.max(after) } else { after };
-            match self.ledger.settle(self.name(), &generation, sent).await? {
-                Some(further) => target = further,
+            let settled = if page.is_empty() { target.max(after) } else { after };
+            match self.ledger.settle(self.name(), &generation, sent, settled).await? {
+                Some(further) => (sent, target) = (settled, further),
                 None => return Ok(()),
             }
         }
     }
 
-    /// One try of one message; may the next one be sent?
-    async fn send(&self, event: &Event, failures: u32) -> Result<bool, StoreError> {
+    /// One try of one message, where all up to `sent` was sent; may the next one be sent?
+    async fn send(&self, event: &Event, sent: Sequence, failures: u32) -> Result<bool, StoreError> {
         let (name, generation) = (self.name(), &event.generation_id);
         let message = Message::new(&self.endpoint, &self.encoder, event, (self.now)());
         let begun = Instant::now();
@@ -159,8 +160,8 @@ impl Bag {
         self.counts.call(name, &outcome, begun.elapsed());
         match outcome {
             Outcome::Taken => {
-                // Not there any more when somebody disabled the endpoint meanwhile.
-                self.ledger.advance(name, generation, event.sequence).await
+                // No when somebody disabled the endpoint meanwhile, or redrove earlier events, which come first.
+                self.ledger.advance(name, generation, sent, event.sequence).await
             }
             Outcome::Gone => {
                 tracing::warn!(endpoint = name, "webhook answered 410 and is disabled; `enable` it when it is back");

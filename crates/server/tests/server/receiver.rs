@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
 };
 
@@ -43,6 +43,8 @@ pub(crate) enum Act {
     Say(String),
     /// With these bytes again and again.
     Flood(String),
+    /// With status 200, when the test says so.
+    Held(Arc<Notify>),
     /// Not at all, and the connection stays.
     Hang,
     /// Not at all, and the connection ends.
@@ -130,12 +132,20 @@ async fn serve(stream: TcpStream, heard: Arc<watch::Sender<Vec<Call>>>, script: 
     let call = Call { headers, text, body };
     let act = script(&call, heard.borrow().len());
     heard.send_modify(|calls| calls.push(call));
+    let act = match act {
+        Act::Held(until) => {
+            until.notified().await;
+            status(200)
+        }
+        act => act,
+    };
     match act {
         Act::Say(bytes) => {
             // A sender that has heard enough may be gone.
             let _ = writer.write_all(bytes.as_bytes()).await;
             let _ = writer.shutdown().await;
         }
+        Act::Held(_) => unreachable!("it was waited for"),
         Act::Flood(bytes) => while writer.write_all(bytes.as_bytes()).await.is_ok() {},
         Act::Hang => std::future::pending().await,
         Act::Close => {}

@@ -189,6 +189,26 @@ async fn a_receiver_that_lies_about_its_answer_has_taken_the_message() {
 }
 
 #[tokio::test]
+async fn what_is_redriven_during_a_call_is_sent_and_what_was_called_follows_again() {
+    let receiver = Receiver::start(|_, _| status(500)).await;
+    let bed = bed(&receiver, "events = [\"*\"]\nretries = []").await;
+    let (ada, op) = (bed.user("ada"), operator(&bed));
+    let id = bed.submit(&ada).await;
+    until(&bed, |view| view["deadLetters"] == 1).await;
+    let answer = Arc::new(tokio::sync::Notify::new());
+    let held = Arc::clone(&answer);
+    receiver.act(move |_, before| if before == 1 { Act::Held(Arc::clone(&held)) } else { status(200) });
+    bed.post(&format!("/v1/generations/{id}/cancel"), &ada, "").await;
+    receiver.until(|calls| calls.len() == 2).await;
+    let redriven = bed.post("/v1/webhooks/hook/dead-letters/redrive", &op, r#"{"all":true}"#).await;
+    assert_eq!(redriven.json(), json!({"count": 1}));
+    answer.notify_one();
+    let calls = receiver.until(|calls| sequences(calls, &id).contains(&3)).await;
+    assert_eq!(sequences(&calls, &id), [1, 2, 1, 2, 3], "in order from the letter on");
+    until(&bed, |view| view["due"] == 0 && view["deadLetters"] == 0).await;
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let inner = Receiver::start(|_, _| status(200)).await;
     let target = inner.url();

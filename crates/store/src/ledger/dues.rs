@@ -79,14 +79,15 @@ pub(super) fn advance(
     connection: &Connection,
     endpoint: &str,
     generation: &GenerationId,
+    from: Sequence,
     sent: Sequence,
 ) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "UPDATE due SET sent = max(sent, ?3), failures = 0, failing_since = NULL, next_at = 0
-             WHERE endpoint = ?1 AND generation = ?2",
+            "UPDATE due SET sent = ?4, failures = 0, failing_since = NULL, next_at = 0
+             WHERE endpoint = ?1 AND generation = ?2 AND sent = ?3",
         )?
-        .execute(params![endpoint, generation.as_str(), integer(sent.0)])
+        .execute(params![endpoint, generation.as_str(), integer(from.0), integer(sent.0)])
         .map(|updated| updated > 0)
 }
 
@@ -94,11 +95,15 @@ pub(super) fn settle(
     connection: &Connection,
     endpoint: &str,
     generation: &GenerationId,
+    from: Sequence,
     sent: Sequence,
 ) -> rusqlite::Result<Option<Sequence>> {
-    connection
-        .prepare_cached("UPDATE due SET sent = max(sent, ?3) WHERE endpoint = ?1 AND generation = ?2")?
-        .execute(params![endpoint, generation.as_str(), integer(sent.0)])?;
+    let updated = connection
+        .prepare_cached("UPDATE due SET sent = ?4 WHERE endpoint = ?1 AND generation = ?2 AND sent = ?3")?
+        .execute(params![endpoint, generation.as_str(), integer(from.0), integer(sent.0)])?;
+    if updated == 0 {
+        return Ok(None);
+    }
     connection
         .prepare_cached("DELETE FROM due WHERE endpoint = ?1 AND generation = ?2 AND sent >= target")?
         .execute(params![endpoint, generation.as_str()])?;

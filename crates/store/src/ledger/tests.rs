@@ -43,12 +43,12 @@ async fn what_was_found_is_due_until_it_is_settled_and_survives_a_restart() {
     assert_eq!(ledger.cursor().await, Ok(LogPosition(20)));
     assert_eq!(due(&ledger, "orders", NOW).await, [("gen_a".into(), 2, 7, 0)]);
     let a = generation("a");
-    ledger.advance("orders", &a, Sequence(3)).await.unwrap();
+    ledger.advance("orders", &a, Sequence(2), Sequence(3)).await.unwrap();
     assert_eq!(due(&ledger, "orders", NOW).await, [("gen_a".into(), 3, 7, 0)]);
     // More is found while the last is being sent: it is not lost with the row.
     ledger.collect(LogPosition(25), vec![found("orders", "a", 9)]).await.unwrap();
-    assert_eq!(ledger.settle("orders", &a, Sequence(7)).await, Ok(Some(Sequence(9))));
-    assert_eq!(ledger.settle("orders", &a, Sequence(9)).await, Ok(None));
+    assert_eq!(ledger.settle("orders", &a, Sequence(3), Sequence(7)).await, Ok(Some(Sequence(9))));
+    assert_eq!(ledger.settle("orders", &a, Sequence(7), Sequence(9)).await, Ok(None));
     assert_eq!(due(&ledger, "orders", NOW).await, []);
     assert_eq!(due(&ledger, "mail", NOW).await, [("gen_a".into(), 6, 7, 0)], "endpoints are apart");
 }
@@ -67,7 +67,7 @@ async fn a_failing_generation_waits_and_the_others_do_not() {
     let standing = ledger.standings().await.unwrap().remove(1);
     assert_eq!((standing.due, standing.failing, standing.dead_letters), (2, 1, 0));
     // What is sent at last has no past.
-    ledger.advance("orders", &generation("a"), Sequence(1)).await.unwrap();
+    ledger.advance("orders", &generation("a"), Sequence(0), Sequence(1)).await.unwrap();
     assert_eq!(due(&ledger, "orders", NOW).await[0].3, 0);
 }
 
@@ -92,6 +92,20 @@ async fn a_dead_letter_is_listed_and_redriven_in_order() {
     ledger.bury("orders", &a, NOW, "gone").await.unwrap();
     assert_eq!(ledger.purge("orders", Which::Of(a)).await, Ok(1));
     assert_eq!(ledger.dead_letters("orders", None, 10).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn who_was_calling_during_a_redrive_takes_nothing_from_it() {
+    let (_folder, ledger) = ledger().await;
+    let a = generation("a");
+    ledger.collect(LogPosition(14), vec![found("orders", "a", 2), found("orders", "a", 4)]).await.unwrap();
+    ledger.bury("orders", &a, NOW, "status 500").await.unwrap();
+    ledger.collect(LogPosition(16), vec![found("orders", "a", 6)]).await.unwrap();
+    assert_eq!(due(&ledger, "orders", NOW).await, [("gen_a".into(), 5, 6, 0)]);
+    assert_eq!(ledger.redrive("orders", Which::All).await, Ok(1));
+    assert_eq!(ledger.advance("orders", &a, Sequence(5), Sequence(6)).await, Ok(false));
+    assert_eq!(ledger.settle("orders", &a, Sequence(5), Sequence(6)).await, Ok(None));
+    assert_eq!(due(&ledger, "orders", NOW).await, [("gen_a".into(), 1, 6, 0)]);
 }
 
 #[tokio::test]
@@ -140,7 +154,7 @@ async fn an_endpoint_that_is_no_more_is_forgotten_and_a_new_one_begins_now() {
 async fn a_ledger_ahead_of_its_log_goes_back_to_it() {
     let (folder, ledger) = ledger().await;
     ledger.collect(LogPosition(40), vec![found("orders", "a", 9)]).await.unwrap();
-    ledger.advance("orders", &generation("a"), Sequence(8)).await.unwrap();
+    ledger.advance("orders", &generation("a"), Sequence(8), Sequence(8)).await.unwrap();
     drop(ledger);
     let ledger = open(&folder, 35);
     assert_eq!(ledger.cursor().await, Ok(LogPosition(35)), "a power cut took the last events of the log back");

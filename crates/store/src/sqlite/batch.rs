@@ -2,6 +2,8 @@
 //!
 //! Collecting changes, answering callers and telling of events is the writer's.
 
+use std::convert::identity;
+
 use protocol::{GenerationId, PoolName, Sequence, TenantId, Timestamp, UserId, id::uuid_v7};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -72,29 +74,23 @@ pub(super) fn transact<'a>(
     changes: impl Iterator<Item = &'a Prepared> + Clone,
 ) -> rusqlite::Result<Vec<Applied>> {
     // A savepoint copies every page that is touched in it, and is needed only where a statement fails: rarely.
-    let done = attempt(books, changes.clone(), apply).and_then(|applied| match applied {
-        Some(applied) => Ok(Some(applied)),
-        None => {
+    let done = match attempt(books, changes.clone(), apply) {
+        Ok(Err(_)) => {
             take_back(books);
-            attempt(books, changes, apply_alone)
+            // What fails around a savepoint is nobody's change alone: all of them hear of it.
+            attempt(books, changes, apply_alone).and_then(identity)
         }
-    });
-    match done {
-        Ok(Some(applied)) => Ok(applied),
-        Ok(None) => unreachable!("a change that fails alone is answered, or ends the transaction"),
-        Err(error) => {
-            take_back(books);
-            Err(error)
-        }
-    }
+        done => done.and_then(identity),
+    };
+    done.inspect_err(|_| take_back(books))
 }
 
-/// `None` when a statement of some change failed and the transaction stands.
+/// The inner error is that of a statement of some change, where the transaction stands.
 fn attempt<'a>(
     books: &mut Books<'_>,
     changes: impl Iterator<Item = &'a Prepared>,
     apply: impl Fn(&mut Books<'_>, &Prepared) -> rusqlite::Result<Applied>,
-) -> rusqlite::Result<Option<Vec<Applied>>> {
+) -> rusqlite::Result<rusqlite::Result<Vec<Applied>>> {
     run(books.connection, "BEGIN IMMEDIATE")?;
     let mut applied = Vec::new();
     for prepared in changes {
@@ -102,11 +98,11 @@ fn attempt<'a>(
             Ok(one) => applied.push(one),
             // Out of room or memory SQLite may roll back everything by itself.
             Err(error) if is_full(&error) || books.connection.is_autocommit() => return Err(error),
-            Err(_) => return Ok(None),
+            Err(error) => return Ok(Err(error)),
         }
     }
     run(books.connection, "COMMIT")?;
-    Ok(Some(applied))
+    Ok(Ok(applied))
 }
 
 /// Ends what a failure left open: the transaction would swallow the next batch.
@@ -120,7 +116,7 @@ fn take_back(books: &mut Books<'_>) {
     }
 }
 
-/// Applies one change so that its failure leaves the others standing. `Err` when the whole transaction is gone.
+/// Applies one change so that its failure leaves the others standing. `Err` when the whole transaction cannot go on.
 fn apply_alone(books: &mut Books<'_>, prepared: &Prepared) -> rusqlite::Result<Applied> {
     run(books.connection, "SAVEPOINT change")?;
     let applied = match apply(books, prepared) {

@@ -13,6 +13,7 @@ use crate::{
     },
 };
 
+mod faults;
 mod folder;
 mod full;
 mod model;

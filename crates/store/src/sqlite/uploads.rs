@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use protocol::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{files, row::integer};
+use super::{files, log, row::integer};
+use crate::LogPosition;
 
 /// Every id of an upload begins so.
 const PREFIX: &[u8] = b"upl_";
@@ -15,14 +16,14 @@ const PREFIX: &[u8] = b"upl_";
 /// Old uploads nobody needs, as a read found them.
 pub(super) struct Unused {
     pub(super) files: Vec<String>,
-    /// The newest generation that was looked at; what came after it is looked at again.
-    seen: i64,
+    /// Where the log ended before the look; what was written behind it is looked at again.
+    seen: LogPosition,
 }
 
 /// Uploads from before `before` that no unfinished generation names, oldest first, at most `limit`.
 pub(super) fn unused(connection: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<Unused> {
-    // Before the look: what comes meanwhile has a higher number.
-    let seen = connection.query_row("SELECT ifnull(max(id), 0) FROM generation", [], |row| row.get(0))?;
+    // A generation's number is given again when the newest is deleted; a place in the log is not.
+    let seen = log::head(connection)?;
     let old: Vec<String> = connection
         .prepare_cached("SELECT file FROM upload WHERE at < ?1 ORDER BY at, file")?
         .query_map([integer(before.0)], |row| row.get(0))?
@@ -37,7 +38,8 @@ pub(super) fn unused(connection: &Connection, before: Timestamp, limit: usize) -
 
 /// Removes the rows of `unused`, but for those that a generation came to name meanwhile. Answers how many.
 pub(super) fn remove(connection: &Connection, unused: &Unused) -> rusqlite::Result<usize> {
-    let used = named(connection, "SELECT snapshot FROM generation WHERE id > ?1", unused.seen)?;
+    let written = "SELECT snapshot FROM generation WHERE id IN (SELECT generation FROM event WHERE position > ?1)";
+    let used = named(connection, written, integer(unused.seen.0))?;
     let mut removed = 0;
     for file in unused.files.iter().filter(|file| !used.contains(*file)) {
         let blobs: Vec<String> = connection
