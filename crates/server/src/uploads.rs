@@ -36,7 +36,7 @@ pub(crate) async fn write(
         at,
     };
     let answer = Uploaded { file: upload.file.clone(), size: upload.size, sha256: upload.sha256.clone() };
-    let pin = received.keep().await.map_err(refused)?;
+    let pin = received.keep(&*surface.store).await.map_err(refused)?;
     surface.store.put_upload(upload).await?;
     drop(pin);
     Ok((StatusCode::CREATED, Json(answer)))

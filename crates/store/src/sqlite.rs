@@ -310,6 +310,15 @@ impl Store for Sqlite {
         self.writer.work(move |desk| Ok(uploads::remove(&desk.connection, &unused)?)).await
     }
 
+    async fn expect_blob(&self, blob: &str) -> Result<(), StoreError> {
+        let blob = blob.to_owned();
+        self.writer.work(move |desk| Ok(files::expect(desk, &blob)?)).await
+    }
+
+    async fn forget_blobs(&self, gone: Vec<String>) -> Result<(), StoreError> {
+        self.writer.work(move |desk| Ok(files::forget(desk, &gone)?)).await
+    }
+
     async fn put_artifact(&self, generation: &GenerationId, artifact: Artifact) -> Result<(), StoreError> {
         let generation = generation.clone();
         self.writer.work(move |desk| files::put_artifact(&desk.connection, &generation, &artifact)).await

@@ -13,6 +13,7 @@ use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
+use store::{Store, StoreError};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Blobs, Shared, removal::Pin};
@@ -42,6 +43,9 @@ pub(crate) enum ReceiveError {
     /// The disk failed otherwise.
     #[error("writing a file")]
     Disk(#[source] io::Error),
+    /// The store did not take the note of it.
+    #[error("noting a file")]
+    Store(#[from] StoreError),
 }
 
 impl From<io::Error> for ReceiveError {
@@ -145,22 +149,27 @@ impl Blobs {
 }
 
 impl Received {
-    /// Moves the file to its place. It stays there at least until the [`Pin`] is dropped; write down who refers to it
-    /// before that.
-    pub(crate) async fn keep(self) -> Result<Pin, ReceiveError> {
+    /// Moves the file to its place. It stays there at least until the [`Pin`] is dropped; write down in `store` who refers
+    /// to it before that. Where that does not happen, for whatever reason, a sweep of the store tells of it.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may leave the file in its place, for the next sweep.
+    pub(crate) async fn keep(self, store: &dyn Store) -> Result<Pin, ReceiveError> {
         let Self { shared, temporary, sha256, .. } = self;
         let pin = Pin::new(&shared, &sha256);
         let path = shared.path(&sha256).expect("a hash we computed is a hash");
+        store.expect_blob(&sha256).await?;
+        // The pin goes with the work, which ends even if the caller is gone: no removal takes its note away meanwhile.
         blocking(move || {
             let folder = path.parent().expect("a blob lies in a folder");
             fs::create_dir_all(folder)?;
             fs::rename(&temporary.0, &path)?;
             // The names are durable once their folders are.
             File::open(folder)?.sync_all()?;
-            File::open(&shared.blobs)?.sync_all()
+            File::open(&shared.blobs)?.sync_all()?;
+            Ok(pin)
         })
-        .await?;
-        Ok(pin)
+        .await
     }
 }
 

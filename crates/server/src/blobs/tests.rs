@@ -5,17 +5,29 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::io::AsyncReadExt as _;
 
+use protocol::Timestamp;
+use store::sqlite::{self, Sqlite};
+
 use super::*;
 
 struct Folder {
     root: tempfile::TempDir,
     blobs: Blobs,
+    store: Sqlite,
 }
 
 fn folder(bytes_max: u64) -> Folder {
     let root = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(root.path(), bytes_max).unwrap();
-    Folder { root, blobs }
+    let options = sqlite::Options {
+        folder: root.path().to_owned(),
+        now: Timestamp(0),
+        random: [1; 6],
+        on_commit: Arc::new(|_| {}),
+        readers: 1,
+        weights: std::collections::HashMap::new(),
+    };
+    Folder { blobs, store: Sqlite::open(options).unwrap(), root }
 }
 
 impl Folder {
@@ -43,7 +55,7 @@ async fn what_was_kept_reads_back_under_its_hash() {
     assert_eq!(received.size, 700_000);
     let sha256 = received.sha256.clone();
     assert!(folder.content(&sha256).await.is_none(), "visible before it was kept");
-    drop(received.keep().await.unwrap());
+    drop(received.keep(&folder.store).await.unwrap());
     assert_eq!(folder.content(&sha256).await.unwrap(), content);
     assert_eq!(folder.incoming(), 0);
 }
@@ -84,8 +96,10 @@ async fn no_text_but_a_hash_becomes_a_path() {
 #[tokio::test]
 async fn a_file_that_comes_into_use_during_a_removal_stays() {
     let folder = folder(1_000);
-    let keep =
-        async |content: &'static str| folder.blobs.receive(Body::from(content)).await.unwrap().keep().await.unwrap();
+    let keep = async |content: &'static str| {
+        let received = folder.blobs.receive(Body::from(content)).await.unwrap();
+        received.keep(&folder.store).await.unwrap()
+    };
     let hash = |content: &str| access::digest::sha256_hex(content.as_bytes());
     drop(keep("orphan").await);
     drop(keep("again").await);
@@ -93,7 +107,8 @@ async fn a_file_that_comes_into_use_during_a_removal_stays() {
     let removal = folder.blobs.removal();
     drop(keep("again").await);
     let held = keep("held").await;
-    removal.remove(vec![hash("orphan"), hash("again"), hash("held")]).await;
+    let gone = removal.remove(vec![hash("orphan"), hash("again"), hash("held")]).await;
+    assert_eq!(gone, [hash("orphan")]);
     assert!(folder.content(&hash("orphan")).await.is_none());
     assert!(folder.content(&hash("again")).await.is_some(), "kept since the removal began");
     assert!(folder.content(&hash("held")).await.is_some(), "being kept");
