@@ -205,6 +205,11 @@ impl History for Sqlite {
         self.readers.read(move |connection| read::upload(connection, &file)).await
     }
 
+    async fn uploaded(&self, tenant: &TenantId, owner: &UserId, least: u64) -> Result<u64, StoreError> {
+        let (tenant, owner) = (tenant.clone(), owner.clone());
+        self.readers.read(move |connection| uploads::uploaded(connection, &tenant, &owner, least)).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         self.writer.work(|desk| Ok(files::probe(&desk.connection)?)).await
     }

@@ -22,6 +22,9 @@ use crate::random::random;
 /// Gathered before a blocking thread writes them: a thread hand-over costs about what hashing 16 KiB does.
 const WRITE_BYTES: usize = 256 * 1024;
 
+/// Pieces gathered at most: each costs some dozen bytes beside its own, whatever it brings.
+const PIECES_MAX: usize = 1_024;
+
 /// A body that brings nothing for so long has been given up by its sender.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -116,7 +119,15 @@ impl Blobs {
     /// # Cancel safety
     /// Dropped, it leaves no file behind.
     pub(crate) async fn receive(&self, body: Body) -> Result<Received, ReceiveError> {
-        let max = self.shared.bytes_max;
+        self.receive_within(self.shared.bytes_max, body).await
+    }
+
+    /// The same of a body that may have `max` bytes, where that is less than any may have.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves no file behind.
+    pub(crate) async fn receive_within(&self, max: u64, body: Body) -> Result<Received, ReceiveError> {
+        let max = max.min(self.shared.bytes_max);
         // What says beforehand that it is too large is not read at all.
         if body.size_hint().lower() > max {
             return Err(ReceiveError::TooLarge { max });
@@ -137,7 +148,7 @@ impl Blobs {
             }
             gathered += piece.len();
             pieces.push(piece);
-            if gathered >= WRITE_BYTES {
+            if gathered >= WRITE_BYTES || pieces.len() >= PIECES_MAX {
                 gathered = 0;
                 let full = std::mem::take(&mut pieces);
                 growing = blocking(move || growing.append(&full)).await?;

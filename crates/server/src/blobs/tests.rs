@@ -60,6 +60,21 @@ async fn what_was_kept_reads_back_under_its_hash() {
     assert_eq!(folder.incoming(), 0);
 }
 
+/// Each piece costs memory beside its bytes: a body of single bytes is not gathered as one of large pieces is.
+#[tokio::test]
+async fn a_body_in_tiny_pieces_is_written_before_many_are_gathered() {
+    let folder = folder(u64::MAX);
+    let incoming = folder.root.path().join("incoming");
+    let written = move || fs::read_dir(&incoming).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let pieces = (0..10_000_u64).map(move |sent| {
+        let written: u64 = written();
+        assert!(sent - written <= 1_024, "{} pieces in memory", sent - written);
+        Ok::<_, io::Error>(Bytes::from_static(b"x"))
+    });
+    let received = folder.blobs.receive(Body::from_stream(stream::iter(pieces))).await.unwrap();
+    assert_eq!((received.size, received.sha256), (10_000, access::digest::sha256_hex(&[b'x'; 10_000])));
+}
+
 #[tokio::test]
 async fn what_is_not_kept_leaves_nothing() {
     let folder = folder(1_000);

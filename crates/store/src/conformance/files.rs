@@ -151,6 +151,25 @@ pub(super) async fn an_upload_is_found_again(store: &dyn Store) {
     assert_eq!(store.upload(&upload.file.clone()).await, Ok(Some(upload)));
 }
 
+pub(super) async fn uploads_are_summed_by_owner(store: &dyn Store) {
+    for (file, tenant, owner, size) in [
+        ("upl_1", "t", "ann", 42),
+        ("upl_2", "t", "ann", 500),
+        ("upl_3", "t", "bob", 7_000),
+        ("upl_4", "other", "ann", 80_000),
+    ] {
+        let sha256 = "blob".to_owned();
+        let upload = Upload { file: id(file), owner: id(owner), tenant: id(tenant), size, sha256, at: Timestamp(size) };
+        assert_eq!(store.put_upload(upload).await, Ok(()));
+    }
+    let of_ann = async |least| store.uploaded(&id("t"), &id("ann"), least).await;
+    assert_eq!(of_ann(0).await, Ok(542));
+    assert_eq!(of_ann(100).await, Ok(600), "none counts for less");
+    assert_eq!(store.uploaded(&id("t"), &id("nobody"), 100).await, Ok(0));
+    assert_eq!(store.sweep_uploads(Timestamp(43), 10).await, Ok(1));
+    assert_eq!(of_ann(0).await, Ok(500));
+}
+
 pub(super) async fn old_uploads_go_unless_unfinished_work_names_them(store: &dyn Store) {
     let upload = |file: &str, blob: &str, at: u64| Upload {
         file: id(file),
