@@ -401,6 +401,65 @@ async fn a_watcher_that_stalls_behind_tls_costs_a_cursor_and_gets_all_of_it_in_o
     Ok(())
 }
 
+/// A worker that reads nothing any more, as one that is stopped: its kernel acknowledges, and has no room. Whoever drops what
+/// this answers cuts its connection.
+async fn stuck_worker(server: &Server, cert: &Path) -> Result<(Between, Socket)> {
+    /// Refused one by one, with answers that are together more than everything on the way holds.
+    const SAID: usize = 4_000;
+    const SENT: &str = "rushes_bytes_sent_total{transport=\"worker\"}";
+    let between = Between::before(server.address(), Habit::None).await?;
+    let url = between.url.replacen("http", "https", 1);
+    let mut worker = Socket::open_trusting(&url, "/v1/worker", Some(&token("w1", Role::Worker)), cert).await?;
+    worker.say(&json!({"type": "hello", "worker": "w1", "instance": "1", "pools": {"gpu": 1}})).await?;
+    worker.until("welcome").await?;
+    between.sleep();
+    let said: Vec<Value> =
+        (0..SAID).map(|n| json!({"type": "done", "lease": "nobody", "eventId": format!("{n:0>64}")})).collect();
+    // Heard until the server can say nothing more: then nobody takes the rest.
+    let _ = timeout(Duration::from_secs(10), worker.say_all(&said)).await;
+    let mut sent = 0.0;
+    let full = timeout(PATIENCE, async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let before = std::mem::replace(&mut sent, metric(server, cert, SENT).await?);
+            if before == sent {
+                return anyhow::Ok(());
+            }
+        }
+    });
+    full.await.context("it takes all that is said to it")??;
+    println!("{sent} bytes said to a worker that reads nothing");
+    Ok((between, worker))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_behind_tls_that_reads_nothing_keeps_no_server_from_stopping() -> Result<()> {
+    let certificate = Certificate::new()?;
+    let mut server = Server::start_encrypted(&certificate, &[("RUSHES_DRAIN", "1s")])?;
+    let _stuck = stuck_worker(&server, &certificate.cert()).await?;
+    let began = Instant::now();
+    let ended = timeout(PATIENCE / 3, server.terminate()).await.context("it does not stop")??;
+    assert_eq!(ended.code(), Some(0));
+    // A second of drain, three for those that are dropped, and a loaded machine. Its write alone may take ten.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_behind_tls_that_reads_nothing_is_given_up() -> Result<()> {
+    const CONNECTIONS: &str = "rushes_connections{transport=\"worker\"}";
+    let certificate = Certificate::new()?;
+    let (server, cert) = (Server::start_encrypted(&certificate, &[])?, certificate.cert());
+    let _stuck = stuck_worker(&server, &cert).await?;
+    let gone = timeout(PATIENCE / 3, async {
+        while metric(&server, &cert, CONNECTIONS).await? > 0.0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    });
+    gone.await.context("the server keeps the connection")?
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_without_tls_is_for_those_who_know() -> Result<()> {
     let server = Server::start()?;

@@ -84,6 +84,13 @@ struct Claims {
     generations: Option<Value>,
 }
 
+/// The token in the value of an `Authorization` header; `None` where the value is no bearer token.
+#[must_use]
+pub fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// What we write.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

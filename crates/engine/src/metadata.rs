@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{Metadata, json_length, limits};
+use protocol::{Metadata, json_depth_of, json_length, limits};
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ const ENGINE_KEYS: [&str; 12] = [
 /// Keys that are true for a moment only; kept visible they would be wrong in the next event.
 const MOMENT_KEYS: [&str; 3] = ["currentFrame", "totalFrames", "estimatedSecondsRemaining"];
 
-/// Refuses what is too large to be repeated to each watcher.
+/// Refuses what is too large to be repeated to each watcher, or too deep.
 pub(crate) fn check(what: &str, metadata: Option<&Metadata>) -> Result<(), Refusal> {
     let bytes = metadata.map_or(0, json_bytes);
     if bytes > limits::METADATA_BYTES_MAX {
@@ -34,6 +34,15 @@ pub(crate) fn check(what: &str, metadata: Option<&Metadata>) -> Result<(), Refus
             "{what} has {bytes} bytes of JSON: {} at most",
             limits::METADATA_BYTES_MAX
         )));
+    }
+    check_depth(what, metadata.map_or(0, json_depth_of))
+}
+
+/// Refuses what would nest too deep once an event is around it: it could be written, and never be read again.
+pub(crate) fn check_depth(what: &str, depth: usize) -> Result<(), Refusal> {
+    if depth > limits::JSON_DEPTH_MAX {
+        let bound = limits::JSON_DEPTH_MAX;
+        return Err(Refusal::Invalid(format!("{what} nests {depth} levels deep: {bound} at most")));
     }
     Ok(())
 }

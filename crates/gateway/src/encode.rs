@@ -22,7 +22,7 @@ const STAMP_AGE_MAX_MS: u64 = 1_000;
 /// Artifacts whose names events carry in `metadata`, and the key under which their link is written.
 const LINKED: [(&str, &str); 2] = [("video", "videoUrl"), ("thumbnail", "thumbnailUrl")];
 
-/// Writes events. One per node.
+/// Writes events. One per node, shared by all who write them.
 #[derive(Debug)]
 pub struct Encoder {
     epoch: Epoch,

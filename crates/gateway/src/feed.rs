@@ -1,6 +1,7 @@
-//! What an HTTP watcher follows: one or many generations, item by item, by the same rule as a live socket.
+//! One generation as an HTTP watcher follows it: item by item, by the same rule as a live socket.
 //!
-//! Pulled by whoever writes the answer: nothing is queued here but one page of the log per generation.
+//! The transport that writes the answer pulls. Nothing is queued here but one page of the log. Several generations in one
+//! answer are several feeds, which `transport/many.rs` merges.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -129,6 +130,17 @@ impl Feed {
     pub(crate) fn end(&mut self) -> Option<Item> {
         let tells = self.ended && !std::mem::replace(&mut self.end_told, self.ended);
         tells.then_some(Item::Ended)
+    }
+
+    /// Was its end told, too? Nothing more comes of it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.end_told
+    }
+
+    /// Is there an end to give, or was it given? Known as soon as it is opened.
+    pub(crate) fn is_finished(&self) -> bool {
+        let is_end = |newest: &Arc<Encoded>| newest.event().kind.is_terminal();
+        self.ended || self.watch.tail().look(|recent| recent.deleted || recent.log.newest().is_some_and(is_end))
     }
 
     /// Is there more already?

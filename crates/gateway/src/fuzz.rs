@@ -112,7 +112,10 @@ fn node() -> Arc<Node> {
     };
     Arc::new(Node {
         hub: Hub::new(Arc::new(|| NOW)),
-        encoder: Encoder::new(Epoch::new("k3f9").expect("a literal epoch is valid"), Links::new(&secret, None)),
+        encoder: Arc::new(Encoder::new(
+            Epoch::new("k3f9").expect("a literal epoch is valid"),
+            Links::new(&secret, None),
+        )),
         doors: Arc::new(Doors::new(&secret)),
         guest: Some(Arc::new(guest)),
         expiry_grace_ms: None,

@@ -155,7 +155,7 @@ impl Gateway {
         let started_at = (options.clock)();
         let node = Node {
             hub,
-            encoder: Encoder::new(options.history.epoch(), options.links),
+            encoder: Arc::new(Encoder::new(options.history.epoch(), options.links)),
             doors: options.doors,
             guest: options.guest.map(Arc::new),
             expiry_grace_ms: options.expiry_grace_ms,
@@ -203,7 +203,7 @@ impl Gateway {
 
     /// Writes events with their links and positions, as all transports do.
     #[must_use]
-    pub fn encoder(&self) -> &Encoder {
+    pub fn encoder(&self) -> &Arc<Encoder> {
         &self.node.encoder
     }
 

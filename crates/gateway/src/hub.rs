@@ -15,6 +15,7 @@ mod watcher;
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
+    pin::pin,
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use bus::{Bus, Interest, Listener, Signal};
 use parking_lot::Mutex;
 use protocol::{Event, GenerationId, TenantId, Timestamp, UserId, limits, live::FrameWish};
 use store::History;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{fan::Fan, owners::Owners};
@@ -49,10 +50,10 @@ const INTEREST_STEP: Duration = Duration::from_micros(INTEREST_INTERVAL.as_micro
 const INTEREST_PAUSE: Duration = Duration::from_millis(250);
 /// Heads of watched generations are compared with the log so often, in case the bus lost the last event of one.
 const HEADS_INTERVAL: Duration = Duration::from_secs(15);
+/// Generations whose heads are asked for in one read.
+const HEADS_PAGE: usize = 500;
 /// Whoever comes back within so long, in milliseconds, has not left: a reload, or a pause between two long-polls.
 const WATCHER_BACK_MS: u64 = 10_000;
-/// Generations in one such question.
-const HEADS_PAGE: usize = 500;
 
 type Shard = HashMap<GenerationId, Arc<Tail>>;
 
@@ -165,6 +166,7 @@ impl Hub {
         let mut repeat = tokio::time::interval(INTEREST_STEP);
         let mut turns = self.shards.iter().cycle();
         let mut heads = tokio::time::interval(HEADS_INTERVAL);
+        let (mut pause, mut pausing) = (pin!(tokio::time::sleep(INTEREST_PAUSE)), false);
         loop {
             tokio::select! {
                 biased;
@@ -176,10 +178,12 @@ impl Hub {
                     self.forget_idle();
                 }
                 _ = heads.tick() => self.compare_heads(&*history).await,
+                () = pause.as_mut(), if pausing => pausing = false,
                 // Last, because it may always be ready.
-                () = self.notify.notified() => {
+                () = self.notify.notified(), if !pausing => {
                     self.announce_changes(&*bus);
-                    tokio::time::sleep(INTEREST_PAUSE).await;
+                    pause.as_mut().reset(Instant::now() + INTEREST_PAUSE);
+                    pausing = true;
                 }
             }
         }

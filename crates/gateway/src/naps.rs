@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_millis(250);
 /// 64 seconds: longer than any two pings are apart. A deadline beyond it is looked at once in between.
 const SLOTS: u64 = 256;
-/// Nearer deadlines are not for naps, which end up to two ticks late.
+/// Nearer deadlines use a timer of their own: being a whole tick late would matter there.
 pub(crate) const NAP_MIN: Duration = Duration::from_secs(1);
 
 /// The wheel. Holds a waker for each sleeping connection and nothing else.

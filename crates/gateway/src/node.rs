@@ -20,7 +20,7 @@ pub struct Node {
     /// The tails.
     pub hub: Arc<Hub>,
     /// How events are written.
-    pub encoder: Encoder,
+    pub encoder: Arc<Encoder>,
     /// Who somebody is.
     pub doors: Arc<Doors>,
     /// Whoever shows no token, where that is allowed.

@@ -2,18 +2,22 @@
 //! those who are live.
 //!
 //! Pages are cut at multiples of their size, so that watchers who return from different positions meet on the same ones. A page
-//! lives as long as somebody is sent from it; nothing is kept beyond that.
+//! lives as long as somebody is sent from it; nothing is kept beyond that. The newest events of generations are read in
+//! `pages/states.rs`, in the same places.
+
+mod states;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
 use protocol::{GenerationId, Sequence, limits};
 use store::{History, Latest, StoreError, StoredEvent};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use self::states::States;
 use crate::{counts::Counts, cursor::Window, encode::Encoded};
 
 /// Pages remembered before those that nobody needs are swept: more than those of a crowd that returns to a hundred generations.
@@ -112,23 +116,13 @@ enum Found {
     Flight(Arc<Flight>, bool),
 }
 
-/// States read at once: what takes a millisecond, so that nobody's read is long.
-const STATES_AT_ONCE: usize = 64;
-
-/// Somebody who waits for a state.
-struct Asked {
-    generation: GenerationId,
-    answer: oneshot::Sender<Result<Option<Latest>, StoreError>>,
-}
-
 /// Reads for watchers: few at once, and none twice.
 pub(crate) struct Pages {
     history: Arc<dyn History>,
     shared: Mutex<HashMap<Key, Shared>>,
     places: Semaphore,
     newcomers: Semaphore,
-    /// Newcomers who wait for states, first come first. Each is a connection; who is gone is passed over.
-    asked: Mutex<VecDeque<Asked>>,
+    states: States,
 }
 
 /// A right to read, given back when dropped.
@@ -146,7 +140,7 @@ impl Pages {
             shared: Mutex::default(),
             places: Semaphore::new(reads_max),
             newcomers: Semaphore::new(reads_max - 1),
-            asked: Mutex::default(),
+            states: States::default(),
         }
     }
 
@@ -201,49 +195,7 @@ impl Pages {
     /// # Cancel safety
     /// May be dropped; those it read for ask again.
     pub(crate) async fn latest(&self, generation: &GenerationId) -> Result<Option<Latest>, StoreError> {
-        'ask: loop {
-            let (answer, mut mine) = oneshot::channel();
-            self.asked.lock().push_back(Asked { generation: generation.clone(), answer });
-            loop {
-                let place = tokio::select! {
-                    biased;
-                    answer = &mut mine => match answer {
-                        Ok(answer) => return answer,
-                        // Who read for this one went away before the answer came.
-                        Err(_) => continue 'ask,
-                    },
-                    place = self.place(Reader::Newcomer) => place,
-                };
-                let read = self.answer_some().await;
-                drop(place);
-                if !read {
-                    // Another reads it already.
-                    match mine.await {
-                        Ok(answer) => return answer,
-                        Err(_) => continue 'ask,
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads for those who wait longest. False when nobody waits.
-    async fn answer_some(&self) -> bool {
-        let some: Vec<Asked> = {
-            let mut asked = self.asked.lock();
-            let waiting = std::iter::from_fn(|| asked.pop_front()).filter(|one| !one.answer.is_closed());
-            waiting.take(STATES_AT_ONCE).collect()
-        };
-        let generations: Vec<_> = some.iter().map(|one| one.generation.clone()).collect();
-        if generations.is_empty() {
-            return false;
-        }
-        // Who went away meanwhile needs no answer.
-        match self.history.latest_of(&generations).await {
-            Ok(found) => some.into_iter().zip(found).for_each(|(one, found)| drop(one.answer.send(Ok(found)))),
-            Err(error) => some.into_iter().for_each(|one| drop(one.answer.send(Err(error.clone())))),
-        }
-        true
+        self.states.latest(generation, self).await
     }
 
     /// A place among the newcomers, for reads of other kinds: lists of what there is to watch.
@@ -432,7 +384,7 @@ mod tests {
             let found = latest.unwrap().map(|latest| latest.event.generation_id);
             assert_eq!(found, (n % 3 > 0).then(|| crowd[n].clone()), "{n}");
         }
-        assert!(bed.pages.asked.lock().is_empty());
+        assert!(bed.pages.states.asked.lock().is_empty());
     }
 
     #[tokio::test]

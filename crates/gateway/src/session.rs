@@ -119,8 +119,8 @@ struct Replies {
 enum UnderWay {
     /// A message of the client.
     Message,
-    /// A subscription behind its tail.
-    Subscription(GenerationId),
+    /// A subscription behind its tail, and what it wanted when it asked.
+    Subscription(GenerationId, Want),
     /// The subscription to all of one's own.
     Mine,
 }
@@ -215,8 +215,10 @@ impl Session {
     pub fn answer(&mut self, answer: Answer, now: Timestamp) {
         let asked = match self.under_way.take() {
             Some(UnderWay::Message) => self.asked.take(),
-            Some(UnderWay::Subscription(generation)) => return self.answer_subscription(&generation, answer, now),
-            Some(UnderWay::Mine) => return self.answer_mine(answer, now),
+            Some(UnderWay::Subscription(generation, wanted)) => {
+                return self.answer_subscription(&generation, wanted, answer, now);
+            }
+            Some(UnderWay::Mine) => return self.answer_listing(answer, now),
             None => return,
         };
         if let Some(asked) = asked {
@@ -275,10 +277,13 @@ impl Session {
             let may_go = flushed && subscription.is_served();
             subscription.lane.as_ref()?.deadline(&subscription.watch, may_go)
         });
-        let expiry = self.expiry();
+        // A deadline at which nothing can be done would pass, stay, and wake the connection again and again.
+        let goes_on = self.life.ended() == Ended::Not;
+        let expiry = self.expiry().filter(|_| goes_on);
+        let retry_at = self.retry_at.filter(|_| goes_on && self.under_way.is_none());
         let waiting = self.waiting.as_ref().map(|waiting| waiting.0);
         let life = self.life.deadline(self.is_known());
-        frames.chain(expiry).chain(self.retry_at).chain(waiting).fold(life, Timestamp::min)
+        frames.chain(expiry).chain(retry_at).chain(waiting).fold(life, Timestamp::min)
     }
 
     /// Fills `out`, which is empty, with what may be sent: answers, then events, then at most one frame.
@@ -469,6 +474,10 @@ impl Session {
     }
 
     fn gather_events(&mut self, out: &mut Outbox, now: Timestamp) {
+        if out.is_full() {
+            // Of answers. Whoever is not looked at goes on wanting what it waits for.
+            return;
+        }
         let count = self.subscriptions.len();
         let mut over = Vec::new();
         for step in 0..count {

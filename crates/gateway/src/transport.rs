@@ -1,6 +1,6 @@
 //! The doors to the network: routes, and what is the same on each of them.
 //!
-//! axum and hyper are named here and nowhere else in the gateway.
+//! Only these modules name axum and hyper, with one exception: [`crate::Home`] answers `GET /` with a response of axum.
 
 mod cors;
 mod events;
@@ -8,6 +8,8 @@ mod frames;
 pub(crate) mod fuzz;
 mod live;
 mod many;
+mod newcomers;
+mod places;
 mod poll;
 mod socket;
 mod sse;

@@ -15,6 +15,7 @@ mod gates;
 mod interest;
 mod leases;
 mod message;
+mod movement;
 mod room;
 mod sessions;
 mod timers;
@@ -36,7 +37,7 @@ use protocol::{
 use store::{Change, Claim, CommitError, Committed, Loaded, Queued, Rank, StoreError};
 
 pub use counts::{Counts, STAGE_SECONDS, StageCounts};
-use desk::Entry;
+use desk::{Entry, Unread};
 use dispatch::{Offer, Pool};
 use drain::Drain;
 use experience::Experience;
@@ -404,6 +405,8 @@ pub struct Core {
     ends: room::Ends,
     /// Reserved, and held back by what closes no gate of the queue; with when that was seen.
     passed_by: BTreeMap<GenerationId, Timestamp>,
+    /// What could not be read, as far as it was told.
+    unread: Unread,
     /// The server goes away.
     drain: Option<Drain>,
     flights: u64,
@@ -444,6 +447,7 @@ impl Core {
             experience: Experience::default(),
             ends: room::Ends::default(),
             passed_by: BTreeMap::new(),
+            unread: Unread::default(),
             drain: None,
             flights: 0,
         }

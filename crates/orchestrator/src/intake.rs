@@ -49,11 +49,20 @@ pub fn check_input(pipeline: &Pipeline, input: &Metadata) -> Result<(), Problem>
 
 fn check_size(input: &Metadata) -> Result<(), Problem> {
     let bytes = protocol::json_length(input).unwrap_or(0);
-    if bytes <= limits::INPUT_BYTES_MAX {
+    if bytes > limits::INPUT_BYTES_MAX {
+        return Err(Problem::new(ErrorCode::TooLarge, format!("input has {bytes} bytes"))
+            .hint(format!("at most {}; send media through /v1/uploads", limits::INPUT_BYTES_MAX)));
+    }
+    check_depth("input", protocol::json_depth_of(input))
+}
+
+/// What nests deeper could be written with what is around it, and not be read again.
+pub(crate) fn check_depth(field: &str, depth: usize) -> Result<(), Problem> {
+    if depth <= limits::JSON_DEPTH_MAX {
         return Ok(());
     }
-    Err(Problem::new(ErrorCode::TooLarge, format!("input has {bytes} bytes"))
-        .hint(format!("at most {}; send media through /v1/uploads", limits::INPUT_BYTES_MAX)))
+    Err(Problem::new(ErrorCode::InvalidInput, format!("{field} nests {depth} levels deep"))
+        .hint(format!("at most {}", limits::JSON_DEPTH_MAX)))
 }
 
 fn fits(schema: &jsonschema::Validator, input: &Metadata) -> Result<(), Problem> {
@@ -86,11 +95,11 @@ fn unfold(submission: &Submission) -> Result<Metadata, Problem> {
 
 fn bounded(field: &str, value: Option<&Metadata>) -> Result<(), Problem> {
     let bytes = value.and_then(protocol::json_length).unwrap_or(0);
-    if bytes <= limits::METADATA_BYTES_MAX {
-        return Ok(());
+    if bytes > limits::METADATA_BYTES_MAX {
+        return Err(Problem::new(ErrorCode::TooLarge, format!("{field} has {bytes} bytes"))
+            .hint(format!("at most {}", limits::METADATA_BYTES_MAX)));
     }
-    Err(Problem::new(ErrorCode::TooLarge, format!("{field} has {bytes} bytes"))
-        .hint(format!("at most {}", limits::METADATA_BYTES_MAX)))
+    check_depth(field, value.map_or(0, protocol::json_depth_of))
 }
 
 /// Longest part of a schema's complaint that is repeated; a complaint may quote the whole value.

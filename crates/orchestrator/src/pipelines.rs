@@ -90,6 +90,7 @@ fn conflict(pipeline: &Pipeline) -> Problem {
 
 pub(crate) fn compile(pipeline: &Pipeline) -> Result<Option<jsonschema::Validator>, Problem> {
     let Some(schema) = &pipeline.input_schema else { return Ok(None) };
+    crate::intake::check_depth("inputSchema", protocol::json_depth(schema))?;
     jsonschema::validator_for(schema).map(Some).map_err(|error| {
         Problem::new(ErrorCode::InvalidInput, format!("inputSchema of pipeline {}: {error}", pipeline.name))
     })

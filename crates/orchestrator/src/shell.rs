@@ -142,7 +142,9 @@ async fn forward(
     let _ = letters.send(Letter::Plain(Input::Closed { session })).await;
 }
 
-/// Hears demand on the bus and passes it on; what does not fit is repeated within two seconds anyway.
+/// Hears the bus and passes on what the core wants to know, as far as there is room. Demand that finds none is repeated
+/// within two seconds. A deletion is not: what was deleted had ended, HTTP asks the store for it first, and memory lets go
+/// of it [`limits::FINISHED_IN_MEMORY_MS`] after its end all the same.
 struct DemandEar(mpsc::Sender<Letter>);
 
 impl Listener for DemandEar {
@@ -194,8 +196,11 @@ async fn adopt(core: &mut Core, store: &dyn Store, clock: &dyn Clock) -> Result<
     core.adopt_switches(&handle::switches(store.switches().await?));
     let mut leased = Vec::new();
     for lease in store.leased().await? {
-        if let Some((loaded, event)) = load(store, &lease.generation).await? {
-            leased.push((lease.generation, loaded, event));
+        match load(store, &lease.generation).await {
+            Ok(Some((loaded, event))) => leased.push((lease.generation, loaded, event)),
+            Ok(None) => {}
+            // One row must not keep all others from going on.
+            Err(error) => core.adopt_unread(&lease.generation, &error.to_string()),
         }
     }
     core.adopt(leased, clock.now());

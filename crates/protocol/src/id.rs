@@ -144,6 +144,11 @@ fn is_command_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
 }
 
+fn is_event_id(text: &str) -> bool {
+    (1..=limits::EVENT_ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
+}
+
 /// Identities of other systems (users, tenants, workers) are theirs to choose: any printable text of bounded length.
 fn is_foreign_id(text: &str) -> bool {
     (1..=limits::ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
@@ -155,7 +160,7 @@ text_id!(
 );
 text_id!(
     /// One durable event; doubles as its idempotency key.
-    EventId, "event id", is_command_id, "1 to 128 letters, digits, `_`, `-`, `.` or `:`"
+    EventId, "event id", is_event_id, "1 to 136 letters, digits, `_`, `-`, `.` or `:`"
 );
 text_id!(
     /// One command of a client, worker or timer. Events it causes are called `<command>.<n>`.
@@ -343,6 +348,15 @@ mod tests {
         let lease = LeaseId::generate(Fence(7), [9; 16], &generation);
         assert_eq!(lease.address(), Some((Fence(7), generation)));
         assert_eq!(LeaseId::new("nonsense").unwrap().address(), None);
+    }
+
+    #[test]
+    fn the_events_of_the_longest_command_can_be_read_back() {
+        let command = CommandId::new("c".repeat(limits::ID_BYTES_MAX)).unwrap();
+        for n in [0, 1, 9_999_999] {
+            let event = command.event(n);
+            assert_eq!(EventId::new(event.as_str()), Ok(event));
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::event::Metadata;
 
 /// A thread keeps a scratch of so many bytes; a longer one is given back, for such texts are rare. An event has about 600.
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +42,26 @@ pub fn json_length(value: &impl Serialize) -> Option<usize> {
     serde_json::to_writer(&mut written, value).ok().map(|()| written.0)
 }
 
+/// How deep the JSON of `value` nests: 0 for a text or a number, 1 for a list of these.
+#[must_use]
+pub fn json_depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => depth_of(values.iter()),
+        Value::Object(values) => depth_of(values.values()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// The same for what is always an object.
+#[must_use]
+pub fn json_depth_of(values: &Metadata) -> usize {
+    depth_of(values.values())
+}
+
+fn depth_of<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    1 + values.map(json_depth).max().unwrap_or(0)
+}
+
 /// Counts what is written to it, and keeps nothing.
 struct Written(usize);
 
@@ -56,6 +79,13 @@ impl std::io::Write for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn depth_is_counted_where_it_is_deepest() {
+        for (depth, json) in [(0, "7"), (1, "[]"), (1, r#"{"a":"[[["}"#), (3, r#"{"a":1,"b":[2,{"c":null}],"d":[]}"#)] {
+            assert_eq!(json_depth(&serde_json::from_str(json).unwrap()), depth, "{json}");
+        }
+    }
 
     /// Writes another value while it is written itself.
     struct Nested;

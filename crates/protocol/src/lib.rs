@@ -27,7 +27,7 @@ pub use id::{
     ArtifactName, BackendName, BreakerName, CausalId, CommandId, EventId, FileId, GenerationId, InvalidId, LeaseId,
     OfferId, PipelineName, PoolName, RequestId, StageName, TenantId, UserId, WorkerId,
 };
-pub use json::{in_scratch, json_length, json_of};
+pub use json::{in_scratch, json_depth, json_depth_of, json_length, json_of};
 pub use number::{Attempt, Fence, FrameIndex, Handle, Revision, Sequence, Tick, Timestamp};
 pub use pipeline::{Durability, Pipeline, Stage};
 pub use position::{After, Epoch, Position};

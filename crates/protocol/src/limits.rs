@@ -2,6 +2,10 @@
 
 /// Longest id or name, in bytes: a UUID with a prefix fits three times, a path does not.
 pub const ID_BYTES_MAX: usize = 128;
+/// Longest id of an event, in bytes: its command's, a dot, and seven digits.
+pub const EVENT_ID_BYTES_MAX: usize = ID_BYTES_MAX + 8;
+/// Deepest JSON that clients and workers may bring: readers give up at 128 levels, and messages wrap it in a few more.
+pub const JSON_DEPTH_MAX: usize = 64;
 
 /// Longest lease id, in bytes: a fence, 26 random characters and the longest generation id.
 pub const LEASE_ID_BYTES_MAX: usize = 256;
@@ -67,9 +71,9 @@ pub const AUTHENTICATION_TIMEOUT_MS: u64 = 10_000;
 pub const PING_INTERVAL_MS: u64 = 30_000;
 /// Subscriptions and unsubscriptions per minute and connection; beyond it an `error` answers.
 pub const SUBSCRIBES_PER_MINUTE: u32 = 300;
-/// Subscriptions and unsubscriptions a connection may make at once: a page of thumbnails, there and away again.
+/// Subscriptions and unsubscriptions a connection may make at once: a screen of sixty tiles that leaves, and the next one that comes.
 pub const SUBSCRIBES_BURST: u32 = 120;
-/// Most subscriptions one connection holds: a page of thumbnails, twice.
+/// Most subscriptions one connection holds: eight pages of 64 tiles, scrolled through without unsubscribing.
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 512;
 /// Connections of one user let in at once, and as many a minute; more wait a little: a person with forty tabs, six reloads each.
 pub const CONNECTS_PER_MINUTE: usize = 240;
@@ -80,12 +84,12 @@ pub const SSE_KEEP_ALIVE_MS: u64 = 15_000;
 /// A watcher whose socket takes nothing for so long is disconnected, in milliseconds: longer than a tunnel or a change of network.
 pub const WATCHER_STALL_MAX_MS: u64 = 60_000;
 
-/// An external producer silent for so long has failed, in milliseconds: five times the longest stage of the documents.
+/// An external producer silent for so long has failed, in milliseconds: five times what a stage may stand still unless its pipeline says otherwise.
 pub const EXTERNAL_STALL_MS: u64 = 600_000;
 
 /// Between two worker heartbeats, in milliseconds: two may be lost within the capacity window.
 pub const HEARTBEAT_MS: u64 = 2_000;
-/// A worker silent for so long gets no offers, in milliseconds: the third document's lease window.
+/// A worker silent for so long gets no offers, in milliseconds: two and a half heartbeats, so that two may be lost.
 pub const CAPACITY_WINDOW_MS: u64 = 5_000;
 /// A lease silent for so long is lost, in milliseconds: 15 heartbeats, longer than a garbage collection or a model that loads.
 pub const LEASE_SILENCE_MAX_MS: u64 = 30_000;
@@ -97,7 +101,7 @@ pub const OFFER_TIMEOUT_MS: u64 = 5_000;
 pub const AFFINITY_MS: u64 = 2_000;
 /// A worker that was told to cancel has so long before its lease is revoked, in milliseconds: a few steps of a model.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
-/// Offers a worker may get between two heartbeats: the third document's `maxTokensPerWorker`.
+/// Offers a worker may get between two heartbeats: a machine of ten slots is filled within one.
 pub const TOKENS_MAX: u32 = 10;
 /// Most slots a worker may claim in one pool: more than the cores of one machine that runs a stage on each.
 pub const SLOTS_MAX: u32 = 256;
@@ -107,7 +111,7 @@ pub const PROGRESS_INTERVAL_MS: u64 = 100;
 pub const RETRY_BASE_MS: u64 = 200;
 /// Longest wait before a retry, in milliseconds: beyond a minute people take it for stuck.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
-/// Retries of a stage after its first attempt: the third document's `maxRetries`.
+/// Retries of a stage after its first attempt: four tries tell a hiccup from a fault, and their waits come to little more than a second.
 pub const RETRIES_DEFAULT: u32 = 3;
 /// Most retries a stage may ask for: with a minute between them a hundred are longer than the longest stage.
 pub const RETRIES_MAX: u32 = 100;
@@ -115,9 +119,9 @@ pub const RETRIES_MAX: u32 = 100;
 pub const PIPELINE_BOUND_MAX_MS: u64 = 7 * 86_400_000;
 /// A clean-up that has not ended by then is given up, in milliseconds: an hour, so that no missing worker keeps a generation open.
 pub const CLEAN_UP_MAX_MS: u64 = 3_600_000;
-/// Failures in a row that open a breaker: the third document's `circuitBreakerThreshold`.
+/// Failures in a row that open a breaker: one more than the tries of one stage, so that a single generation does not open it.
 pub const BREAKER_FAILURES: u32 = 5;
-/// An open breaker lets a probe through after so long, in milliseconds: the third document's `circuitBreakerResetMs`.
+/// An open breaker lets a probe through after so long, in milliseconds: a service that restarts is back by then.
 pub const BREAKER_OPEN_MS: u64 = 30_000;
 /// Most stages of a pipeline: six times the default one; a bar with more parts says nothing.
 pub const STAGES_MAX: usize = 32;

@@ -8,6 +8,7 @@
 //! bench/target.rs     any server under test, and how its dialect gets a connection ready
 //! bench/workers.rs    workers of ours that only publish      bench/publish.rs  and whoever publishes to other servers
 //! bench/stand.rs      a server with its load connected: publishes at a rate and says what came of it
+//! bench/climb.rs      rates that rise until one is not held
 //! bench/idle.rs unique.rs broadcast.rs storm.rs slow.rs frames.rs submit.rs first.rs transports.rs tls.rs growth.rs   one measurement each
 //! bench/founding.rs   the first document's own table          bench/goals.rs   what this project aims at, met or not
 //! bench/peers.rs      us beside other servers
@@ -17,6 +18,7 @@
 //! Figures are for comparison within one run on one machine; tests never read them.
 
 mod broadcast;
+mod climb;
 mod clock;
 mod crew;
 mod first;
@@ -49,11 +51,12 @@ mod workers;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 pub(crate) use rows::Row;
+use stand::Subject;
 
 /// Which measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,10 +96,28 @@ pub(crate) enum Mode {
     Load,
 }
 
+impl Mode {
+    /// Do its events wait for what it is told? An option that changes nothing is refused.
+    fn takes(self, wait: Wait) -> Result<()> {
+        let broadcasts = matches!(self, Self::All | Self::Broadcast);
+        ensure!(
+            broadcasts || matches!(self, Self::Unique | Self::Submit | Self::Storm),
+            "--durability is taken by all, unique, submit, broadcast and storm; the other modes have their own: leave it out"
+        );
+        ensure!(
+            !(broadcasts && wait == Wait::Relay),
+            "--durability relay is taken by unique, submit and storm: of relayed progress a watcher sees the latest, and a \
+             broadcast counts every delivery"
+        );
+        Ok(())
+    }
+}
+
 /// What commits wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wait {
     /// The disk, before anybody sees an event.
+    #[default]
     Strict,
     /// The commit, not the disk.
     Relaxed,
@@ -129,9 +150,9 @@ pub(crate) struct Load {
     /// Events a second; without it, rates are climbed where the measurement is about them
     #[arg(long)]
     rate: Option<f64>,
-    /// What commits wait for
-    #[arg(long, value_enum, default_value = "strict")]
-    durability: Wait,
+    /// What commits wait for in `all`, `unique`, `submit`, `broadcast` and `storm`; `strict` unless told otherwise
+    #[arg(long, value_enum)]
+    durability: Option<Wait>,
     /// Pin the server to this core
     #[arg(long)]
     pin: Option<usize>,
@@ -141,7 +162,8 @@ pub(crate) struct Load {
     /// Speak TLS, with a certificate made for the run; servers beside ours stay as they are
     #[arg(long)]
     tls: bool,
-    /// Only this part: of `founding` and `peers` numbers of connections or names, of `goals` a row
+    /// Only these parts, apart by commas: of `founding` numbers of connections, of `peers` names, of `goals` rows, of `growth`
+    /// connections, generations, rates or watchers, of `tls` idle or events
     #[arg(long)]
     only: Option<String>,
     /// The servers to measure beside us, as `bench/peers/run` writes them
@@ -154,10 +176,23 @@ impl Load {
         Duration::from_secs(self.seconds.clamp(1, 600))
     }
 
+    /// Our server, with what its commits wait for.
+    fn subject(&self) -> Subject {
+        Subject::House(self.durability.unwrap_or_default())
+    }
+
     /// Is this part wanted?
     fn wants(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only.split(',').any(|one| one == part))
     }
+}
+
+/// Refuses options that `mode` would pass over.
+///
+/// # Errors
+/// Says which modes take them.
+pub(crate) fn check(mode: Mode, load: &Load) -> Result<()> {
+    load.durability.map_or(Ok(()), |wait| mode.takes(wait))
 }
 
 /// Runs the measurements, each against a fresh server.
@@ -168,34 +203,34 @@ pub(crate) async fn measure(mode: Mode, load: &Load) -> Result<Vec<Row>> {
     if let Some(core) = load.load_core {
         pin_here(core)?;
     }
-    Ok(match mode {
+    match mode {
         Mode::All => {
             let mut rows = idle::measure(load).await?;
             rows.extend(unique::measure(load).await?);
             rows.extend(submit::measure(load).await?);
             rows.extend(broadcast::measure(load).await?);
             rows.extend(storm::measure(load).await?);
-            rows
+            Ok(rows)
         }
-        Mode::Idle => idle::measure(load).await?,
-        Mode::Unique => unique::measure(load).await?,
-        Mode::Broadcast => broadcast::measure(load).await?,
-        Mode::Storm => storm::measure(load).await?,
-        Mode::Slow => slow::measure(load).await?,
-        Mode::Frames => frames::measure(load).await?,
-        Mode::Submit => submit::measure(load).await?,
-        Mode::First => first::measure(load).await?,
-        Mode::Transports => transports::measure(load).await?,
-        Mode::Tls => tls::measure(load).await?,
-        Mode::Growth => growth::measure(load).await?,
-        Mode::Founding => founding::measure(load).await?,
-        Mode::Goals => goals::measure(load).await?,
-        Mode::Peers => peers::measure(load).await?,
+        Mode::Idle => idle::measure(load).await,
+        Mode::Unique => unique::measure(load).await,
+        Mode::Broadcast => broadcast::measure(load).await,
+        Mode::Storm => storm::measure(load).await,
+        Mode::Slow => slow::measure(load).await,
+        Mode::Frames => frames::measure(load).await,
+        Mode::Submit => submit::measure(load).await,
+        Mode::First => first::measure(load).await,
+        Mode::Transports => transports::measure(load).await,
+        Mode::Tls => tls::measure(load).await,
+        Mode::Growth => growth::measure(load).await,
+        Mode::Founding => founding::measure(load).await,
+        Mode::Goals => goals::measure(load).await,
+        Mode::Peers => peers::measure(load).await,
         Mode::Load => {
             load::run().await?;
-            Vec::new()
+            Ok(Vec::new())
         }
-    })
+    }
 }
 
 /// The publishers are part of the load.
@@ -203,7 +238,7 @@ fn pin_here(core: usize) -> Result<()> {
     let pid = std::process::id().to_string();
     let done = std::process::Command::new("taskset").args(["-acp", &core.to_string(), &pid]).output();
     let done = done.context("pinning needs taskset")?;
-    anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
+    ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 
@@ -256,6 +291,19 @@ struct Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_durability_that_would_change_nothing_is_refused() {
+        let taking = |wait: Wait| {
+            let modes = Mode::value_variants().iter().filter(|mode| mode.takes(wait).is_ok());
+            modes.copied().collect::<Vec<_>>()
+        };
+        use Mode::{All, Broadcast, Storm, Submit, Unique};
+        assert_eq!(taking(Wait::Relaxed), [All, Unique, Broadcast, Storm, Submit]);
+        assert_eq!(taking(Wait::Relay), [Unique, Storm, Submit]);
+        let why = Mode::Idle.takes(Wait::Strict).unwrap_err().to_string();
+        assert!(why.contains("all, unique, submit, broadcast and storm"), "{why}");
+    }
 
     #[test]
     fn what_was_written_is_read_again() {

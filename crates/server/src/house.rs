@@ -1,6 +1,7 @@
 //! The wiring: opens the store, starts the parts in order, listens, and takes them down in the reverse order.
 //!
 //! ```text
+//! house/committed.rs  what was committed: shown on the bus, told in the log
 //! house/folder.rs     the data folder and the demo's own secret
 //! house/listener.rs   the socket, and what keeps it from being opened
 //! house/serve.rs      connections: accepted, bounded in time, drained
@@ -11,6 +12,7 @@
 //! ```
 //! Signals are the binary's: it calls [`Running::stop`].
 
+mod committed;
 mod folder;
 pub(crate) mod greeting;
 mod listener;
@@ -29,11 +31,11 @@ use std::{
 
 use access::{Cursors, Doors, Identity, Links, Role, Scope, Secret, origin::OriginPolicy};
 use axum::{Router, middleware};
-use bus::{Bus, Local, Signal};
-use gateway::{Crowds, Gateway, GatewayOptions, Home, encode::Encoder};
+use bus::{Bus, Local};
+use gateway::{Crowds, Gateway, GatewayOptions, Home};
 use orchestrator::{Handle, Pipelines};
-use protocol::{Event, Pipeline, Problem, TenantId, UserId, WorkerId};
-use store::{OnCommit, Store, StoreError, StoredEvent, sqlite};
+use protocol::{Pipeline, Problem, TenantId, UserId, WorkerId};
+use store::{Store, StoreError, sqlite};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -64,6 +66,10 @@ const READERS: usize = 4;
 
 /// Workers that run something are waited for during this part of the drain: half, so that connections get the other.
 const DRAIN_WORKERS_SHARE: u32 = 2;
+
+/// Dropped connections are gone at once, live sockets within the two seconds of their close. Whoever then still writes does so
+/// to somebody who reads nothing, which decisions and the store do not wait for.
+const ABANDONED_MAX: Duration = Duration::from_secs(3);
 
 /// How the server is started.
 #[derive(Debug, Clone)]
@@ -222,7 +228,9 @@ impl Running {
         if tokio::time::timeout_at(until, ears.wait()).await.is_err() {
             tracing::warn!(connections = ears.len(), "connections dropped after the drain");
             abandon.cancel();
-            ears.wait().await;
+            if tokio::time::timeout(ABANDONED_MAX, ears.wait()).await.is_err() {
+                tracing::warn!(connections = ears.len(), "connections left to the end of the process");
+            }
         }
         hands_stop.cancel();
         hands.close();
@@ -259,9 +267,9 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     metrics.watch(Box::new(Listeners(Arc::clone(&gateway))));
     metrics.watch(Box::new(Work(Arc::clone(&house.orchestrator))));
     house.start_sweeper(&metrics, &lifetimes);
-    let webhooks = house.start_webhooks(&metrics, &lifetimes).await?;
+    let webhooks = house.start_webhooks(&gateway, &metrics, &lifetimes).await?;
     let entrance = Entrance { now: clock::system(), proxies: config.trusted_proxies.as_slice().into() };
-    let router = router(&house.surface(&doors, &metrics, webhooks, &lifetimes), gateway, metrics, entrance);
+    let router = router(&house.surface(&doors, &gateway, &metrics, webhooks, &lifetimes), gateway, metrics, entrance);
     let inner = serve_on((listener, address), router, &options, certificates.as_ref(), &lifetimes)?;
     let url = house.public_url.clone().unwrap_or(own_url);
     tracing::info!(%address, data = %config.data.display(), durability = ?config.durability, "listening");
@@ -345,6 +353,7 @@ impl House<'_> {
     fn surface(
         &self,
         doors: &Arc<Doors>,
+        gateway: &Gateway,
         metrics: &Arc<Metrics>,
         webhooks: Arc<Webhooks>,
         lifetimes: &Lifetimes,
@@ -355,7 +364,7 @@ impl House<'_> {
             orchestrator: Arc::clone(&self.orchestrator),
             doors: Arc::clone(doors),
             links: Arc::new(self.links()),
-            encoder: Arc::new(Encoder::new(self.store.epoch(), self.links())),
+            encoder: Arc::clone(gateway.encoder()),
             blobs: self.blobs.clone(),
             rooms: Arc::new(Rooms::new(self.config.limits.upload_bytes_per_owner)),
             now: clock::system(),
@@ -370,6 +379,7 @@ impl House<'_> {
 
     async fn start_webhooks(
         &self,
+        gateway: &Gateway,
         metrics: &Arc<Metrics>,
         lifetimes: &Lifetimes,
     ) -> Result<Arc<Webhooks>, WebhookError> {
@@ -377,7 +387,7 @@ impl House<'_> {
             config: self.config,
             store: Arc::clone(&self.store),
             bus: &*self.bus,
-            encoder: Arc::new(Encoder::new(self.store.epoch(), self.links())),
+            encoder: Arc::clone(gateway.encoder()),
             now: clock::system(),
             tracker: &lifetimes.hands,
             stop: lifetimes.hands_stop.clone(),
@@ -455,17 +465,11 @@ fn secret(config: &Config, mode: Mode) -> Result<Secret, StartError> {
 }
 
 async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>, StartError> {
-    let on_commit: OnCommit = Arc::new(move |events| {
-        events.iter().for_each(tell);
-        for batch in by_generation(events) {
-            bus.publish(Signal::Events(batch));
-        }
-    });
     let options = sqlite::Options {
         folder: config.data.clone(),
         now: clock::now(),
         random: random(),
-        on_commit,
+        on_commit: committed::show_on(bus),
         readers: READERS,
         weights: config.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.weight)).collect(),
     };
@@ -473,25 +477,6 @@ async fn open_store(config: &Config, bus: Arc<dyn Bus>) -> Result<Arc<dyn Store>
     let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(options)).await;
     let store = opened.map_err(|error| StartError::Folder { folder, source: io::Error::other(error) })??;
     Ok(Arc::new(store))
-}
-
-/// What happened, in the log for whoever follows a request through it. Progress is left out: it would be most of it.
-fn tell(stored: &StoredEvent) {
-    let event = &stored.event;
-    if !event.kind.is_superseded_by_newer() {
-        let (generation, correlation) = (&event.generation_id, &event.causal_id);
-        let (kind, stage) = (event.kind, event.stage.as_ref().map_or("", |stage| stage.as_str()));
-        tracing::debug!(%generation, %correlation, sequence = event.sequence.0, ?kind, stage, "committed");
-    }
-}
-
-/// One batch for each generation, each in the order of its events.
-fn by_generation(events: &[StoredEvent]) -> Vec<Arc<[Arc<Event>]>> {
-    let mut sorted: Vec<&StoredEvent> = events.iter().collect();
-    // Stable: the events of one generation keep their order.
-    sorted.sort_by(|a, b| a.event.generation_id.cmp(&b.event.generation_id));
-    let same = |a: &&StoredEvent, b: &&StoredEvent| a.event.generation_id == b.event.generation_id;
-    sorted.chunk_by(same).map(|batch| batch.iter().map(|stored| Arc::clone(&stored.event)).collect()).collect()
 }
 
 async fn start_orchestrator(

@@ -5,7 +5,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use access::{Door, Doors, Identity, Links, Subject, Verb, may};
+use access::{Door, Doors, Identity, Links, Subject, Verb, may, token::bearer};
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -171,11 +171,7 @@ pub(crate) struct MaybeCaller(pub(crate) Option<Identity>);
 
 fn identify(parts: &RequestParts, surface: &Surface) -> Answer<Option<Identity>> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(surface.guest.clone()) };
-    let token = value.to_str().ok().and_then(|text| {
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let token = token.ok_or_else(|| {
+    let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
         Failure::new(
             ErrorCode::Unauthorized,
             "an Authorization header that is no bearer token",

@@ -109,7 +109,10 @@ fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         let lines = if round % 5 == 0 { 0 } else { 1 + random.below(80) };
         run_and_kill(folder.path(), lines, &mut random, &mut acknowledged);
         let store = open(folder.path(), 201, Arc::new(|_| {}));
-        assert_eq!(store.epoch(), epoch, "round {round}: a killed process is no other history");
+        // Other systems do not say whether they went down with it.
+        if cfg!(target_os = "linux") {
+            assert_eq!(store.epoch(), epoch, "round {round}: a killed process is no other history");
+        }
         runtime.block_on(verify(&store, &acknowledged, round));
     }
     assert_eq!(acknowledged.len(), WRITERS, "every writer came to its turn");

@@ -24,3 +24,8 @@ pub use worker::{Failure, Handler, Offer, Picture, Run, SayError, Stop, Wanted, 
 
 /// Name and version, as servers show them to operators.
 pub(crate) const SDK: &str = concat!("rushes-sdk-rust/", env!("CARGO_PKG_VERSION"));
+
+/// The README's examples, compiled by the tests of documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,9 +1,16 @@
 //! What asks for a film, and what asks for lists, pages and changes.
 
+use std::time::Duration;
+
 use access::Role;
-use anyhow::Result;
-use rushes_tests::{Reply, Server, Socket, program::token};
+use anyhow::{Context, Result};
+use rushes_tests::{PATIENCE, Reply, Server, Socket, program::token};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{ask, ask_raw, goes_on};
 
@@ -197,6 +204,33 @@ async fn bodies_and_their_parts_over_the_limit_are_told_the_limit() -> Result<()
     goes_on(&server).await
 }
 
+/// As over a slow uplink: the answer is there before the first byte of the body leaves, and is read when all has left.
+#[tokio::test]
+async fn an_upload_that_is_refused_before_its_body_comes_is_told_why() -> Result<()> {
+    const PARTS: usize = 10;
+    /// Between two parts of the body; together they take a second.
+    const PAUSE: Duration = Duration::from_millis(100);
+    let server = Server::start()?;
+    let mut uplink = TcpStream::connect(server.address()).await?;
+    let head = format!(
+        "POST /v1/uploads HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        server.address(),
+        token("ada", Role::User),
+        u64::MAX / 2
+    );
+    uplink.write_all(head.as_bytes()).await?;
+    timeout(PATIENCE, uplink.readable()).await??;
+    for part in 0..PARTS {
+        tokio::time::sleep(PAUSE).await;
+        uplink.write_all(&[b'x'; 1_024]).await.with_context(|| format!("part {part} of the body is not taken"))?;
+    }
+    let mut answer = String::new();
+    timeout(PATIENCE, uplink.read_to_string(&mut answer)).await?.context("the answer is lost")?;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
+    assert!(answer.ends_with('}'), "{answer}");
+    goes_on(&server).await
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_say_how_long_it_is_is_bounded_all_the_same() -> Result<()> {
     let server = Server::start()?;
@@ -314,5 +348,52 @@ async fn a_generate_on_the_socket_is_refused_by_name_and_the_socket_goes_on() ->
     }
     socket.say(&json!({"type": "generate", "requestId": "r2", "prompt": "a lake"})).await?;
     assert_eq!(socket.message().await?["type"], "accepted");
+    goes_on(&server).await
+}
+
+/// Arrays in arrays, so many deep.
+fn nested(depth: usize) -> Value {
+    (1..depth).fold(json!([]), |inside, _| json!([inside]))
+}
+
+/// JSON that nests nearly as deep as readers go would be written with something around it, and then be read by nobody: not by
+/// the page, not by the store.
+#[tokio::test]
+async fn what_nests_too_deep_is_refused_and_what_just_fits_can_be_read_for_ever() -> Result<()> {
+    const DEEPEST: usize = 64;
+    let mut server = Server::start()?;
+    // The object it stands in is a level too.
+    let (fits, deep) = (nested(DEEPEST - 1), nested(DEEPEST));
+    for field in ["metadata", "input"] {
+        let body = json!({"pipeline": "external", field: {"a": deep}});
+        ask(&server, "POST", SUBMIT, &body).await?.assert_refused(422, "invalid_input", &[field, "65", "64"]);
+    }
+    let id = server
+        .submit_this("ada", &json!({"pipeline": "external", "metadata": {"a": fits}, "input": {"a": fits}}))
+        .await?;
+    let events = format!("{SUBMIT}/{id}/events");
+    // An id as long as an id may be, and what the server makes of it is longer.
+    let report = |event: &str, facts: &Value| json!([{"eventId": event, "status": "generating_frames", "progress": 10, "metadata": {"b": facts}}]);
+    ask(&server, "POST", &events, &report("deep", &deep)).await?.assert_refused(
+        400,
+        "invalid_request",
+        &["metadata", "65"],
+    );
+    let longest = "e".repeat(128);
+    let taken = ask(&server, "POST", &events, &report(&longest, &fits)).await?;
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let read = async |server: &Server| {
+        let (status, page) = server.request("GET", &format!("{events}?after=start"), "ada", None).await?;
+        anyhow::ensure!(status == 200, "{status} {page}");
+        let listed = server.request("GET", SUBMIT, "ada", None).await?;
+        anyhow::ensure!(listed.0 == 200 && listed.1.to_string().contains(&id), "{listed:?}");
+        Ok(page["events"].clone())
+    };
+    let before = read(&server).await?;
+    assert_eq!(before[1]["eventId"], format!("{longest}.0"));
+    assert_eq!((&before[1]["metadata"]["client"]["a"], &before[1]["metadata"]["b"]), (&fits, &fits));
+    server.kill();
+    server.start_again()?;
+    assert_eq!(read(&server).await?, before);
     goes_on(&server).await
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use protocol::{ArtifactName, EventType, Metadata, PoolName, StageName, json_length, limits, worker::Artifact};
+use protocol::{
+    ArtifactName, EventType, Metadata, PoolName, StageName, json_depth, json_length, limits, worker::Artifact,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -72,6 +74,7 @@ pub(super) fn checkpoint(
         let bound = limits::CHECKPOINT_BYTES_MAX;
         return Err(Refusal::Invalid(format!("a checkpoint of {bytes} bytes: {bound} at most, or name an artifact")));
     }
+    metadata::check_depth("data", data.map_or(0, json_depth))?;
     draft.check_room(draft.state().updated_at, PATIENCE_MS)?;
     let fact = Fact::Checkpointed { stage, artifact: artifact.cloned(), data: data.cloned() };
     draft.push(EventType::Checkpoint, fact, Says::default());
@@ -83,7 +86,7 @@ pub(super) fn release(mut draft: Draft<'_>, pool: &PoolName) -> Result<Decision,
     if draft.state().holder.as_ref().is_some_and(|holder| holder.released.contains(pool)) {
         return Err(Refusal::NothingNew);
     }
-    if draft.state().stage_here().is_none_or(|stage| stage.pool != *pool) {
+    if draft.state().pool_here() != Some(pool) {
         return Err(Refusal::Invalid(format!("the run holds no slot of pool {pool}")));
     }
     let says = Says::default().fact("released", pool.as_str());

@@ -249,3 +249,15 @@ fn a_deadline_that_makes_no_sense_is_refused_and_says_what_would_do() {
     }
     assert!(Bed::empty().ask(due_at(Timestamp(START.0 + 10_000), bounded)).is_ok());
 }
+
+#[test]
+fn the_slot_of_the_bigger_pool_is_given_up_early_and_not_the_one_that_was_left() {
+    let mut definition = pipeline(&[("draw", "gpu", false)]);
+    definition.stages[0].bigger_pool = Some("gpu-80gb".parse().unwrap());
+    let mut bed = Bed::running(definition);
+    bed.must(bed.fail(FailureKind::OutOfMemory));
+    bed.grant();
+    assert_eq!(bed.outcome(bed.release("gpu")), "invalid");
+    assert_eq!(bed.outcome(bed.release("gpu-80gb")), "log");
+    assert_eq!(bed.outcome(bed.release("gpu-80gb")), "nothing new");
+}

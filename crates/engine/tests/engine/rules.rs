@@ -204,6 +204,21 @@ fn metadata_over_its_bound_is_refused_and_a_long_message_is_cut() {
     assert_eq!(bed.last().message.len(), limits::MESSAGE_BYTES_MAX);
 }
 
+/// What is written with an event around it has to be read again.
+#[test]
+fn what_nests_too_deep_is_refused_wherever_a_worker_may_put_it() {
+    let mut bed = Bed::running(two_runs());
+    let nested = |depth| (1..depth).fold(json!([]), |inside, _| json!([inside]));
+    let (fits, deep) = (nested(limits::JSON_DEPTH_MAX - 1), nested(limits::JSON_DEPTH_MAX));
+    assert_eq!(bed.outcome(bed.said("draw", 5.0, "", json!({"a": deep}))), "invalid");
+    assert_eq!(bed.outcome(bed.log("", json!({"a": deep}))), "invalid");
+    assert_eq!(bed.outcome(bed.done(json!({"a": deep}))), "invalid");
+    let (lease, fence) = bed.right();
+    let data = Some(json!({"a": deep}));
+    assert_eq!(bed.outcome(Action::Checkpoint { lease, fence, artifact: None, data }), "invalid");
+    bed.must(bed.log("", json!({"a": fits})));
+}
+
 #[test]
 fn the_same_file_twice_is_nothing_new_and_another_under_its_name_replaces_it() {
     let mut bed = Bed::running(two_runs());

@@ -27,9 +27,9 @@ const SLICE: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     list: Vec<Arc<Watcher>>,
-    /// Where the next slice begins.
+    /// The slot at which the next slice begins; always one of the list's, or 0.
     turn: usize,
-    /// How many are still to be woken.
+    /// How many are still to be woken, from there on and, behind the last slot, from the first; never more than there are.
     left: usize,
     /// It stands in the queue.
     queued: bool,
@@ -48,6 +48,10 @@ impl Crowd {
     pub(super) fn join(&mut self, watcher: Arc<Watcher>) {
         watcher.take_slot(self.list.len());
         self.list.push(watcher);
+        // Where the rest of the pass goes on at the beginning, this one stands within it, and must take nobody's turn.
+        if self.left > 0 {
+            self.left += 1;
+        }
     }
 
     /// Removes the watcher in `slot`; the last one takes its place.
@@ -59,6 +63,11 @@ impl Crowd {
             if self.left > 0 {
                 moved.call();
             }
+        }
+        // The rest stays as long, or wakes one too many. Where it was to begin at the last slot, it begins at the first.
+        self.left = self.left.min(self.list.len());
+        if self.turn >= self.list.len() {
+            self.turn = 0;
         }
         if self.list.is_empty() {
             self.list.shrink_to_fit();
@@ -80,12 +89,12 @@ impl Crowd {
     /// Wakes the next slice. False when that was the last.
     fn wake_slice(&mut self) -> bool {
         let count = self.list.len();
-        let slice = self.left.min(SLICE).min(count);
+        let slice = self.left.min(SLICE);
         for step in 0..slice {
             self.list[(self.turn + step) % count].call();
         }
         self.turn = if count == 0 { 0 } else { (self.turn + slice) % count };
-        self.left = self.left.min(count) - slice;
+        self.left -= slice;
         self.queued = self.left > 0;
         self.queued
     }
@@ -150,7 +159,12 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use std::{
+        collections::HashSet,
+        task::{Context, Waker},
+    };
+
+    use proptest::prelude::*;
 
     use super::{super::Wake, *};
 
@@ -270,5 +284,110 @@ mod tests {
             let gone = wakes.iter().filter(|wake| !stay.iter().any(|one| Arc::ptr_eq(one, wake))).count();
             assert_eq!((gone, woken(&stay)), (200, 800), "leaving at {leaving}");
         }
+    }
+
+    /// What happens to a crowd, in any order.
+    #[derive(Debug, Clone, Copy)]
+    enum Happens {
+        Event,
+        Slice,
+        Joins(usize),
+        /// So many, one after the other, from the slot that lies there between the first (0) and the last (999).
+        Leaves(usize, usize),
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        prop_oneof![
+            2 => Just(Happens::Event),
+            6 => Just(Happens::Slice),
+            2 => (1..40_usize).prop_map(Happens::Joins),
+            2 => (1..40_usize, 0..1_000_usize).prop_map(|(count, at)| Happens::Leaves(count, at)),
+        ]
+    }
+
+    /// A crowd, and those of it who have not been woken since the last event.
+    struct Owing {
+        crowd: Crowd,
+        owed: HashSet<*const Wake>,
+    }
+
+    impl Owing {
+        fn note_woken(&mut self) {
+            let context = Context::from_waker(Waker::noop());
+            for watcher in self.crowd.iter().filter(|watcher| watcher.wake().take(&context)) {
+                self.owed.remove(&Arc::as_ptr(watcher.wake()));
+            }
+        }
+
+        fn meets(&mut self, happens: Happens) {
+            match happens {
+                Happens::Event => {
+                    self.owed = self.crowd.iter().map(|watcher| Arc::as_ptr(watcher.wake())).collect();
+                    self.crowd.wake();
+                }
+                Happens::Slice => {
+                    self.crowd.wake_slice();
+                }
+                // Newcomers look by themselves: what came before them they need not be told.
+                Happens::Joins(count) => {
+                    (0..count).for_each(|_| self.crowd.join(Arc::new(Watcher::new(Arc::default(), None, 0))));
+                }
+                Happens::Leaves(count, at) => {
+                    for _ in 0..count.min(self.crowd.len()) {
+                        let slot = self.crowd.len() * at / 1_000;
+                        self.owed.remove(&Arc::as_ptr(self.crowd.list[slot].wake()));
+                        self.crowd.leave(slot);
+                    }
+                }
+            }
+            self.note_woken();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn who_was_there_when_an_event_came_and_stays_is_woken_after_it(
+            count in AT_ONCE_MAX - 40..AT_ONCE_MAX + 300,
+            steps in prop::collection::vec(happens(), 0..60),
+        ) {
+            let mut owing = Owing { crowd: crowd(count).0, owed: HashSet::new() };
+            for happens in steps {
+                owing.meets(happens);
+            }
+            // Nobody is woken for ever, and nobody is left.
+            let slices = owing.crowd.len().div_ceil(SLICE).max(1);
+            (0..slices).for_each(|_| owing.meets(Happens::Slice));
+            prop_assert!(owing.owed.is_empty(), "{} of {} were not woken", owing.owed.len(), owing.crowd.len());
+            prop_assert!(!owing.crowd.queued);
+        }
+    }
+
+    /// Newcomers stand at the end; where the rest of a pass goes on behind it, at the beginning, they push that rest back.
+    #[test]
+    fn who_joins_while_the_rest_of_a_pass_wraps_takes_nobodys_turn() {
+        let mut owing = Owing { crowd: crowd(1_000).0, owed: HashSet::new() };
+        for happens in [Happens::Event, Happens::Slice, Happens::Event, Happens::Joins(10)] {
+            owing.meets(happens);
+        }
+        while owing.crowd.left > 0 {
+            owing.meets(Happens::Slice);
+        }
+        assert_eq!(owing.owed.len(), 0);
+    }
+
+    /// Where the next slice begins is gone: it begins at the first.
+    #[test]
+    fn who_leaves_while_the_next_slice_begins_near_the_end_takes_nobodys_turn() {
+        let mut owing = Owing { crowd: crowd(1_000).0, owed: HashSet::new() };
+        owing.meets(Happens::Event);
+        (0..8).for_each(|_| owing.meets(Happens::Slice));
+        owing.meets(Happens::Event);
+        (0..7).for_each(|_| owing.meets(Happens::Slice));
+        assert_eq!((owing.crowd.turn, owing.crowd.left), (960, 552));
+        owing.meets(Happens::Leaves(50, 600));
+        while owing.crowd.left > 0 {
+            owing.meets(Happens::Slice);
+        }
+        assert_eq!(owing.owed.len(), 0);
     }
 }

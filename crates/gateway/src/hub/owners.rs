@@ -6,12 +6,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Event, GenerationId, TenantId, UserId};
+use protocol::{Event, GenerationId, TenantId, UserId, limits};
 
 use super::wake::Wake;
 
-/// New generations remembered per owner that is watched. A watcher further behind lists them from the log.
-const FRESH_MAX: usize = 64;
+/// New generations remembered per owner that is watched: as many as a connection may watch. At about 70 bytes each an owner
+/// costs some 35 KiB at most, and only what was made while somebody watched. A watcher further behind lists them from the log.
+const FRESH_MAX: usize = limits::SUBSCRIPTIONS_PER_CONNECTION_MAX;
+/// Of those, what a stream is given, which follows no more.
+const FRESH_OF_STREAM_MAX: usize = 64;
 
 type Key = (TenantId, UserId);
 
@@ -39,7 +42,7 @@ struct State {
 pub enum Fresh {
     /// These, oldest first.
     Generations(Vec<GenerationId>),
-    /// More than were remembered: list them from the log.
+    /// More than are remembered, or than were asked for: list them from the log.
     TooMany,
 }
 
@@ -92,12 +95,21 @@ impl Owners {
 }
 
 impl Follow {
-    /// What is new since the last look.
+    /// What is new since the last look, for a stream.
     pub fn fresh(&mut self) -> Fresh {
+        self.fresh_up_to(FRESH_OF_STREAM_MAX)
+    }
+
+    /// What is new since the last look, for a connection, which has room for as many as are remembered.
+    pub fn all_fresh(&mut self) -> Fresh {
+        self.fresh_up_to(FRESH_MAX)
+    }
+
+    fn fresh_up_to(&mut self, max: usize) -> Fresh {
         let state = self.owner.state.lock();
         let news = state.count - std::mem::replace(&mut self.seen, state.count);
         match usize::try_from(news) {
-            Ok(news) if news <= state.fresh.len() => {
+            Ok(news) if news <= state.fresh.len().min(max) => {
                 Fresh::Generations(state.fresh.range(state.fresh.len() - news..).cloned().collect())
             }
             _ => Fresh::TooMany,

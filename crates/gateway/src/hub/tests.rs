@@ -1,13 +1,19 @@
 //! Bounds of the hub, and what each full case does.
 
-use std::sync::Arc;
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use bus::{Frame, Listener, Signal};
+use bus::{Frame, Listener, Local, Signal};
+use futures_util::poll;
 use protocol::{
     EventType, Fence, FrameIndex, GenerationId, Hint, Revision, Sequence, Tick, Timestamp,
     frame::{Format, Header},
     limits,
 };
+use store::{
+    Store as _,
+    sqlite::{Options, Sqlite},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{Frames, Fresh, Hub, Keep, Size, TAILS_UNWATCHED_MAX, Wake};
 use crate::cursor::{Window, tests::event};
@@ -250,4 +256,28 @@ fn a_generation_whose_last_watcher_left_before_its_end_is_counted_once() {
     hub.forget_idle();
     ended(&hub, "gen_long", 3);
     assert_eq!(hub.abandoned(), 2);
+}
+
+#[tokio::test]
+async fn a_stop_is_obeyed_while_changes_of_demand_are_collected() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        folder: folder.path().to_owned(),
+        now: Timestamp(1),
+        random: [3; 6],
+        on_commit: Arc::new(|_| {}),
+        readers: 2,
+        weights: HashMap::new(),
+    };
+    let store = Arc::new(Sqlite::open(options).unwrap());
+    let (hub, stop) = (hub(), CancellationToken::new());
+    let mut run = pin!(hub.run(Arc::new(Local::default()), Arc::clone(&store) as _, stop.clone()));
+    // Until nothing is due: heads are compared at the start, before anybody watches.
+    assert!(poll!(run.as_mut()).is_pending());
+    let watch = hub.watch(&id("gen_a"), Arc::default(), None);
+    assert!(poll!(run.as_mut()).is_pending());
+    assert!(watch.tail().announced.lock().is_some(), "the first change was said, and others are collected");
+    stop.cancel();
+    assert!(poll!(run.as_mut()).is_ready());
+    store.close().await;
 }

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::{
     Session,
     need::{Answer, Need},
-    subscribe::{Asked, AskedFor, unavailable},
+    subscribe::{Asked, AskedFor},
 };
-use crate::{commands::Submit, encode::Encoded, node::may_with};
+use crate::{commands::Submit, encode::Encoded, gateway::unavailable, node::may_with};
 
 /// A command that was read.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     counts::Transport,
     cursor::{self, Window as _},
+    gateway::unavailable,
     hub::{Follow, Fresh, Watch},
     node::{Node, may_with},
     pages::Reader,
@@ -61,8 +62,18 @@ pub(super) struct Mine {
     wanted: Wanted,
     identity: Identity,
     said_subscribed: bool,
-    /// More were made than the index remembers: list them again.
-    list_again: bool,
+    listing: Listing,
+}
+
+/// Whether the list of one's own is read once more, because more were made than the index remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// No.
+    Known,
+    /// As soon as the log may be asked.
+    Wanted,
+    /// For this subscription, and not for one before it.
+    UnderWay,
 }
 
 impl Session {
@@ -187,7 +198,7 @@ impl Session {
         let follow = self.node.hub.follow(&identity.tenant, &identity.user, self.wake.clone());
         let need = Need::Mine { tenant: identity.tenant.clone(), user: identity.user.clone() };
         let identity = identity.clone();
-        let mine = Mine { follow, wanted, identity, said_subscribed: false, list_again: false };
+        let mine = Mine { follow, wanted, identity, said_subscribed: false, listing: Listing::Known };
         self.mine = Some(Box::new(mine));
         self.asked = Some(Box::new(Asked { kind: AskedFor::Mine, need: Some(need) }));
     }
@@ -198,7 +209,7 @@ impl Session {
         let events = match answer {
             Answer::Mine(Ok(events)) => events,
             Answer::Mine(Err(error)) if mine.said_subscribed => {
-                mine.list_again = true;
+                mine.listing = Listing::Wanted;
                 self.retry_at = Some(now.plus(RETRY_MS));
                 tracing::warn!(%error, "list of one's own not read");
                 return;
@@ -210,7 +221,9 @@ impl Session {
             _ => return,
         };
         let wanted = mine.wanted.clone();
-        let after = wanted.after.filter(|after| *after == After::Now);
+        // `now` was when it subscribed: what a later list brings was made since.
+        let is_first = !mine.said_subscribed;
+        let after = wanted.after.filter(|after| is_first && *after == After::Now);
         for event in events {
             if self.find(&event.generation_id).is_some() {
                 continue;
@@ -227,15 +240,26 @@ impl Session {
         }
     }
 
+    /// The list was read again. If it was for somebody who was here before, or for a subscription before this one, it is
+    /// nobody's.
+    pub(super) fn answer_listing(&mut self, answer: Answer, now: Timestamp) {
+        if let Some(mine) = self.mine.as_mut().filter(|mine| mine.listing == Listing::UnderWay) {
+            mine.listing = Listing::Known;
+            self.answer_mine(answer, now);
+        }
+    }
+
     /// New generations of one's own, from their first event on.
     pub(super) fn hear_of_new(&mut self, now: Timestamp) {
         let Some(mine) = &mut self.mine else { return };
         let (delivery, frames) = (mine.wanted.delivery, mine.wanted.frames);
-        let fresh = match mine.follow.fresh() {
+        let fresh = match mine.follow.all_fresh() {
             Fresh::Generations(fresh) => fresh,
             Fresh::TooMany => {
-                mine.list_again = true;
-                return;
+                mine.listing = Listing::Wanted;
+                // Those that have ended are in no list of what is under way, and the others begin with their state.
+                let message = ServerMessage::Backpressure { reason: "generations".to_owned(), dropped: None };
+                return self.say(&message, now);
             }
         };
         for generation in fresh {
@@ -273,16 +297,16 @@ impl Session {
             return None;
         }
         self.retry_at = None;
-        if let Some(mine) = self.mine.as_mut().filter(|mine| mine.list_again) {
-            mine.list_again = false;
+        if let Some(mine) = self.mine.as_mut().filter(|mine| mine.listing == Listing::Wanted) {
+            mine.listing = Listing::UnderWay;
             self.under_way = Some(UnderWay::Mine);
             return Some(Need::Mine { tenant: mine.identity.tenant.clone(), user: mine.identity.user.clone() });
         }
         let count = self.subscriptions.len();
         for step in 0..count {
             let subscription = &self.subscriptions[(self.turn + step) % count];
-            let generation = subscription.generation().clone();
-            let need = match subscription.want {
+            let (generation, wanted) = (subscription.generation().clone(), subscription.want);
+            let need = match wanted {
                 Want::State => Need::Latest(generation.clone()),
                 Want::Page(after) if self.page.is_none() => {
                     let reader = if subscription.has_caught_up() { Reader::Live } else { Reader::Newcomer };
@@ -290,21 +314,31 @@ impl Session {
                 }
                 Want::Page(_) | Want::Nothing | Want::Over => continue,
             };
-            self.under_way = Some(UnderWay::Subscription(generation));
+            self.under_way = Some(UnderWay::Subscription(generation, wanted));
             return Some(need);
         }
         None
     }
 
-    pub(super) fn answer_subscription(&mut self, generation: &GenerationId, answer: Answer, now: Timestamp) {
+    pub(super) fn answer_subscription(
+        &mut self,
+        generation: &GenerationId,
+        wanted: Want,
+        answer: Answer,
+        now: Timestamp,
+    ) {
         let Some(at) = self.find(generation) else { return };
         let subscription = &mut self.subscriptions[at];
+        if subscription.want != wanted {
+            // Asked by a subscription before this one, or the tail has brought it meanwhile: about what is wanted it says nothing.
+            return;
+        }
         subscription.watch.again();
         match answer {
             Answer::Page(Ok(page)) => {
                 let known = subscription.watch.tail().look(|recent| recent.log.head());
                 let head = page.last().map_or(known, |last| known.max(last));
-                let wanted = std::mem::replace(&mut subscription.want, Want::Nothing);
+                subscription.want = Want::Nothing;
                 if matches!(wanted, Want::Page(after) if page.get(after.next()).is_some()) {
                     self.page = Some(Box::new(Reading { generation: generation.clone(), page, head }));
                 } else {
@@ -362,9 +396,4 @@ fn clamp(wish: FrameWish) -> FrameWish {
 fn too_many() -> Problem {
     let max = limits::SUBSCRIPTIONS_PER_CONNECTION_MAX;
     Problem::new(ErrorCode::RateLimited, format!("At most {max} subscriptions on one connection"))
-}
-
-pub(super) fn unavailable(error: &store::StoreError) -> Problem {
-    tracing::warn!(%error, "history not read");
-    Problem::new(ErrorCode::Unavailable, "The server cannot read its store right now")
 }

@@ -169,19 +169,36 @@ impl Subscription {
                         return Want::Page(after);
                     }
                 }
+                // It was made, and its tail was forgotten before this connection looked: the log knows how far it went.
+                Looked::Next(Next::Wait) if self.cursor.after == Sequence(0) && self.knows_no_head() => {
+                    return Want::State;
+                }
                 Looked::Next(Next::Wait) => {
+                    self.let_go_of(page);
                     self.send_hint(node, out, now);
                     return Want::Nothing;
                 }
                 // Out of credit: `credit` will look again.
-                Looked::Next(Next::Send { .. } | Next::ReadLog { .. }) => return Want::Nothing,
+                Looked::Next(Next::Send { .. } | Next::ReadLog { .. }) => {
+                    self.let_go_of(page);
+                    return Want::Nothing;
+                }
             }
         }
+    }
+
+    /// Who needs its page no more, or not for now, keeps nobody else from theirs.
+    fn let_go_of(&self, page: &mut Option<Box<Reading>>) {
+        page.take_if(|reading| reading.generation == *self.generation());
     }
 
     /// Is it time for `subscribed`? What came after `subscribe` comes after it.
     fn has_reached_the_head_it_asked_for(&self) -> bool {
         !self.said_subscribed && self.cursor.after >= self.until
+    }
+
+    fn knows_no_head(&self) -> bool {
+        self.watch.tail().look(|recent| recent.log.head() == Sequence(0))
     }
 
     const fn may_send(&self) -> bool {

@@ -1,59 +1,67 @@
 //! Many generations as one stream, and the cursor that says where each of them is.
 //!
 //! The cursor is opaque to clients, signed, and grants nothing: each generation in it is authorised again on each use. A client
-//! that keeps a position for each generation names them as `generation=<id>@<position>` and needs no cursor.
+//! that keeps a position for each generation names them as `generation=<id>@<position>` and needs no cursor. What stands in a
+//! cursor belongs to `places`, which generations an owner or a tenant has to `newcomers`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use access::{Identity, Verb, may, may_see_tenant};
 use axum::http::Uri;
-use protocol::{After, Epoch, ErrorCode, GenerationId, Position, Problem, Sequence, TenantId, Timestamp, limits};
-use serde::{Deserialize, Serialize};
+use protocol::{After, ErrorCode, GenerationId, Problem, Sequence, TenantId, Timestamp};
 use serde_json::json;
 use store::Filter;
 
 use super::{
     events::{Way, announced, read_after},
+    newcomers::{self, Newcomer},
+    places::{Places, Told},
     token,
 };
 use crate::{
     Gateway,
     feed::{Feed, Item},
-    gateway::unavailable,
     hub::{Follow, Fresh, Wake},
 };
 
 /// Generations one stream follows: a page of thumbnails. Each has its place in the cursor that comes with each event.
-const GENERATIONS_MAX: usize = 64;
+pub(super) const GENERATIONS_MAX: usize = 64;
 /// In a cursor, the place of one whose position is gone and whose state was not given yet: beyond every head, so that whoever
 /// gives it back is given the state and told so.
 const GONE: Sequence = Sequence(u64::MAX);
 
-/// Where each generation is, as a client carries it.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Places {
-    #[serde(rename = "e")]
-    epoch: String,
-    /// Generations of one's own that were created later are new to the client.
-    #[serde(rename = "t")]
-    at: Timestamp,
-    #[serde(rename = "g")]
-    generations: BTreeMap<GenerationId, Sequence>,
-}
-
 /// Several feeds behind one ear.
 pub(super) struct Many {
-    feeds: Vec<Feed>,
-    /// Whose new generations join.
-    follow: Option<(Follow, Arc<Identity>)>,
-    wake: Option<Arc<Wake>>,
+    feeds: Vec<Followed>,
+    /// Where it is all of an owner or a tenant.
+    all: Option<All>,
     is_one: bool,
     opened_at: Timestamp,
     /// Where the next look begins, so that a busy one does not hide the others.
     turn: usize,
+}
+
+struct Followed {
+    feed: Feed,
+    /// When it was made; where only its name was heard, when the first event was decided that was given of it.
+    made_at: Option<Timestamp>,
+}
+
+/// Of an owner or a tenant: who may join, and who made room.
+struct All {
+    identity: Arc<Identity>,
+    wake: Arc<Wake>,
+    filter: Filter,
+    /// Whose new generations join.
+    follow: Option<Follow>,
+    /// Of which pictures are announced.
+    shown: BTreeSet<String>,
+    /// In the order of joining. New ones are taken from lists and from `follow` only while it is empty, which bounds it.
+    waiting: VecDeque<Newcomer>,
+    told: Told,
 }
 
 /// Generations by name.
@@ -70,8 +78,8 @@ enum Wanted {
 impl Many {
     /// One generation; its ids are positions.
     pub(super) fn one(feed: Feed) -> Self {
-        let opened_at = Timestamp(0);
-        Self { feeds: vec![feed], follow: None, wake: None, is_one: true, opened_at, turn: 0 }
+        let feeds = vec![Followed { feed, made_at: None }];
+        Self { feeds, all: None, is_one: true, opened_at: Timestamp(0), turn: 0 }
     }
 
     /// Those that `uri` names, from where `cursor` says; without a cursor, from their own places, or the state each has.
@@ -86,41 +94,62 @@ impl Many {
     ) -> Result<Self, Problem> {
         let opened_at = gateway.node.now();
         let wanted = wanted(uri, &identity)?;
-        let own = if let Wanted::Named(named) = &wanted { named.clone() } else { BTreeMap::new() };
-        let shown: BTreeSet<String> = token::params(uri, "frames").collect();
-        let wish =
-            |generation: &GenerationId| (way == Way::Stream && shown.contains(generation.as_str())).then(announced);
-        // Before the list is read: what is made meanwhile is heard of.
-        let follow = matches!(wanted, Wanted::Mine).then(|| {
-            let follow = gateway.hub().follow(&identity.tenant, &identity.user, Arc::clone(wake));
-            (follow, identity.clone())
-        });
         let places = cursor
             .filter(|text| !matches!(*text, "start" | "now"))
-            .map(|text| read_places(gateway, text))
+            .map(|text| Places::read(gateway, text))
             .transpose()?;
         let everything = match cursor {
             Some("start") => Some(After::Start),
             Some("now") => Some(After::Now),
             _ => None,
         };
-        let mut feeds = Vec::new();
-        for (generation, is_new) in list(gateway, &identity, wanted, places.as_ref()).await? {
-            let known = places.as_ref().and_then(|places| place(places, &generation));
-            let after = known
-                .or_else(|| everything.clone())
-                .or_else(|| own.get(&generation).cloned().flatten())
-                .or_else(|| is_new.then_some(After::Start));
-            match Feed::open(gateway, &identity, &generation, after.as_ref(), wake, wish(&generation)).await {
-                Ok(feed) => feeds.push(feed),
-                // Deleted since the cursor was written, which ends it like any other end.
-                Err(problem) if problem.code == ErrorCode::NotFound && places.is_some() => {}
-                // Which one it was, for one alone is known.
-                Err(problem) if own.len() > 1 => return Err(problem.details(json!({ "generationId": generation }))),
-                Err(problem) => return Err(problem),
+        let shown = token::params(uri, "frames").filter(|_| way == Way::Stream).collect();
+        let mut many = Self { feeds: Vec::new(), all: None, is_one: false, opened_at, turn: 0 };
+        match wanted {
+            Wanted::Named(named) => {
+                let door = Door { gateway, identity: &identity, wake, shown: &shown };
+                many.feeds = open_named(&door, &named, places.as_ref(), everything.as_ref()).await?;
+            }
+            Wanted::Mine => {
+                let (owner, tenant) = (Some(identity.user.clone()), Some(identity.tenant.clone()));
+                let all = All::new(identity, wake, Filter { owner, tenant, ..Filter::default() }, shown);
+                many.open_all(gateway, all, places.as_ref(), everything.as_ref()).await?;
+            }
+            Wanted::Tenant(tenant) => {
+                let all = All::new(identity, wake, Filter { tenant: Some(tenant), ..Filter::default() }, shown);
+                many.open_all(gateway, all, places.as_ref(), everything.as_ref()).await?;
             }
         }
-        Ok(Self { feeds, follow, wake: Some(Arc::clone(wake)), is_one: false, opened_at, turn: 0 })
+        Ok(many)
+    }
+
+    async fn open_all(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        mut all: All,
+        places: Option<&Places>,
+        everything: Option<&After>,
+    ) -> Result<(), Problem> {
+        if places.is_none() {
+            all.told = newcomers::ended(gateway, &all.filter, self.opened_at).await?;
+        }
+        // Before the other lists are read: what is made meanwhile is heard of.
+        if let Some(owner) = &all.filter.owner {
+            all.follow = Some(gateway.hub().follow(&all.identity.tenant, owner, Arc::clone(&all.wake)));
+        }
+        match places {
+            Some(places) => (all.waiting, all.told) = newcomers::since(gateway, &all.filter, places).await?,
+            None => {
+                let (waiting, last) = newcomers::under_way(gateway, &all.filter, everything).await?;
+                all.waiting = waiting;
+                // Those left out are no news to the next page either.
+                all.told.forget(last);
+            }
+        }
+        self.all = Some(all);
+        self.let_in(gateway).await?;
+        let all_run = || self.feeds.iter().all(|followed| !followed.feed.is_finished());
+        if self.all.as_ref().is_some_and(All::has_new) && all_run() { Err(too_many()) } else { Ok(()) }
     }
 
     /// How many are followed.
@@ -135,66 +164,166 @@ impl Many {
 
     /// The generation an item came from.
     pub(super) fn generation(&self, at: usize) -> &GenerationId {
-        self.feeds[at].generation()
+        self.feeds[at].feed.generation()
     }
 
     /// Have all ended, and can none join?
     pub(super) fn has_ended(&self) -> bool {
-        self.follow.is_none() && self.feeds.iter().all(Feed::has_ended)
+        let can_join = self.all.as_ref().is_some_and(|all| all.follow.is_some() || !all.waiting.is_empty());
+        !can_join && self.feeds.iter().all(|followed| followed.feed.has_ended())
     }
 
     /// Is there more already?
     pub(super) fn has_more(&self) -> bool {
-        self.feeds.iter().any(Feed::has_more)
+        let waits = self.all.as_ref().is_some_and(|all| !all.waiting.is_empty());
+        waits || self.feeds.iter().any(|followed| followed.feed.has_more())
     }
 
     /// The next item of any, and which one it came from.
     pub(super) async fn ready(&mut self, gateway: &Arc<Gateway>) -> Result<Option<(usize, Item)>, Problem> {
-        self.join_new(gateway).await?;
+        self.hear_new(gateway).await?;
+        self.let_in(gateway).await?;
         let count = self.feeds.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
-            let item = self.feeds[at].ready().await?;
-            if let Some(item) = item.or_else(|| if self.is_one { None } else { self.feeds[at].end() }) {
+            let Followed { feed, made_at } = &mut self.feeds[at];
+            let item = feed.ready().await?;
+            if let Some(Item::Event(event) | Item::Snapshot(event)) = &item {
+                made_at.get_or_insert(event.event().timestamp);
+            }
+            if let Some(item) = item.or_else(|| if self.is_one { None } else { feed.end() }) {
                 self.turn = at + 1;
                 return Ok(Some((at, item)));
             }
         }
-        Ok(None)
+        // Whoever waits now waits for one that goes on: for a new one it is honest to stop.
+        match &mut self.all {
+            Some(all) if all.has_new() => Err(too_many()),
+            Some(all) => {
+                all.waiting.clear();
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     /// The cursor behind everything that was given.
     pub(super) fn cursor(&self, gateway: &Gateway) -> String {
-        let place = |feed: &Feed| if feed.is_lost() { GONE } else { feed.position() };
-        let generations = self.feeds.iter().map(|feed| (feed.generation().clone(), place(feed))).collect();
         let epoch = gateway.encoder().epoch().to_string();
-        let json = serde_json::to_vec(&Places { epoch, at: self.opened_at, generations });
-        gateway.cursors.seal(&json.expect("ids and numbers are JSON"))
+        let at = self.all.as_ref().map_or(self.opened_at, |all| all.told.at(self.opened_at, all.untold()));
+        let mut places = Places { epoch, at, ..Places::default() };
+        for Followed { feed, made_at } in &self.feeds {
+            let generation = feed.generation().clone();
+            if self.all.is_none() || !feed.is_over() {
+                places.generations.insert(generation, if feed.is_lost() { GONE } else { feed.position() });
+            } else if made_at.is_some_and(|made_at| made_at >= at) {
+                places.told.insert(generation);
+            }
+        }
+        places.told.extend(self.all.iter().flat_map(|all| all.told.since(at).cloned()));
+        places.write(gateway)
     }
 
-    async fn join_new(&mut self, gateway: &Arc<Gateway>) -> Result<(), Problem> {
-        let (Some((follow, identity)), Some(wake)) = (&mut self.follow, &self.wake) else { return Ok(()) };
-        let fresh = match follow.fresh() {
-            Fresh::Generations(fresh) => fresh,
+    async fn hear_new(&mut self, gateway: &Gateway) -> Result<(), Problem> {
+        let Some(all) = &mut self.all else { return Ok(()) };
+        // While some wait, the next are remembered for us.
+        let Some(follow) = all.follow.as_mut().filter(|_| all.waiting.is_empty()) else { return Ok(()) };
+        let fresh: Vec<_> = match follow.fresh() {
+            Fresh::Generations(fresh) => fresh.into_iter().map(|generation| (None, generation)).collect(),
             Fresh::TooMany => {
-                let events = gateway.mine(identity.tenant.clone(), identity.user.clone()).await;
-                events.map_err(|error| unavailable(&error))?.into_iter().map(|event| event.generation_id).collect()
+                let at = all.told.at(self.opened_at, None);
+                let made = newcomers::made_since(gateway, &all.filter, at).await?;
+                made.into_iter().map(|(made_at, generation)| (Some(made_at), generation)).collect()
             }
         };
-        for generation in fresh {
-            if self.feeds.iter().any(|feed| feed.generation() == &generation) {
-                continue;
+        for (made_at, generation) in fresh {
+            let is_followed = || self.feeds.iter().any(|followed| *followed.feed.generation() == generation);
+            if !all.told.has(&generation) && !is_followed() {
+                all.waiting.push_back(Newcomer::new(generation, made_at));
             }
-            if self.feeds.len() >= GENERATIONS_MAX {
-                // Room is made by one that has ended; without any, it is honest to stop.
-                let Some(ended) = self.feeds.iter().position(Feed::has_ended) else { return Err(too_many()) };
-                self.feeds.swap_remove(ended);
-            }
-            let feed = Feed::open(gateway, identity, &generation, Some(&After::Start), wake, None).await?;
-            self.feeds.push(feed);
         }
         Ok(())
     }
+
+    /// Begins to follow those that wait, as far as there is room. Room is made by one that was told to its end.
+    async fn let_in(&mut self, gateway: &Arc<Gateway>) -> Result<(), Problem> {
+        let Some(all) = &mut self.all else { return Ok(()) };
+        while !all.waiting.is_empty() {
+            if self.feeds.len() >= GENERATIONS_MAX {
+                let Some(over) = self.feeds.iter().position(|followed| followed.feed.is_over()) else { break };
+                let Followed { feed, made_at } = self.feeds.swap_remove(over);
+                let untold = all.untold();
+                all.told.add(feed.generation().clone(), made_at.unwrap_or_default(), untold);
+            }
+            let Some(newcomer) = all.waiting.pop_front() else { break };
+            let door = Door { gateway, identity: &all.identity, wake: &all.wake, shown: &all.shown };
+            match door.open(&newcomer.generation, newcomer.after.as_ref()).await {
+                Ok(feed) => self.feeds.push(Followed { feed, made_at: newcomer.made_at }),
+                // Deleted since it was listed, which ends it like any other end; or another's, in a cursor from other hands.
+                Err(problem) if problem.code == ErrorCode::NotFound => {}
+                Err(problem) => {
+                    // A cursor may still be asked for, and must not pass it over.
+                    all.waiting.push_front(newcomer);
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl All {
+    fn new(identity: Arc<Identity>, wake: &Arc<Wake>, filter: Filter, shown: BTreeSet<String>) -> Self {
+        let (wake, waiting, told) = (Arc::clone(wake), VecDeque::new(), Told::default());
+        Self { identity, wake, filter, follow: None, shown, waiting, told }
+    }
+
+    /// Does one wait that has to be told?
+    fn has_new(&self) -> bool {
+        self.waiting.iter().any(|newcomer| newcomer.is_new)
+    }
+
+    /// When the oldest was made that waits and has to be told.
+    fn untold(&self) -> Option<Timestamp> {
+        self.waiting.iter().filter(|newcomer| newcomer.is_new).filter_map(|newcomer| newcomer.made_at).min()
+    }
+}
+
+/// What it takes to open a feed.
+struct Door<'a> {
+    gateway: &'a Arc<Gateway>,
+    identity: &'a Identity,
+    wake: &'a Arc<Wake>,
+    shown: &'a BTreeSet<String>,
+}
+
+impl Door<'_> {
+    async fn open(&self, generation: &GenerationId, after: Option<&After>) -> Result<Feed, Problem> {
+        let wish = self.shown.contains(generation.as_str()).then(announced);
+        Feed::open(self.gateway, self.identity, generation, after, self.wake, wish).await
+    }
+}
+
+async fn open_named(
+    door: &Door<'_>,
+    named: &Named,
+    places: Option<&Places>,
+    everything: Option<&After>,
+) -> Result<Vec<Followed>, Problem> {
+    let mut feeds = Vec::new();
+    for (generation, own) in named {
+        let known = places.and_then(|places| places.place(generation));
+        let after = known.as_ref().or(everything).or(own.as_ref());
+        match door.open(generation, after).await {
+            Ok(feed) => feeds.push(Followed { feed, made_at: None }),
+            // Deleted since the cursor was written, which ends it like any other end.
+            Err(problem) if problem.code == ErrorCode::NotFound && places.is_some() => {}
+            // Which one it was, for one alone is known.
+            Err(problem) if named.len() > 1 => return Err(problem.details(json!({ "generationId": generation }))),
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(feeds)
 }
 
 fn wanted(uri: &Uri, identity: &Identity) -> Result<Wanted, Problem> {
@@ -230,63 +359,6 @@ fn name(text: &str) -> Result<(GenerationId, Option<After>), Problem> {
     let (id, after) = text.split_once('@').map_or((text, None), |(id, after)| (id, Some(after)));
     let id = id.parse().map_err(|_| Problem::not_found())?;
     Ok((id, after.map(read_after).transpose()?))
-}
-
-/// Which to follow, and which of them the client cannot know yet.
-async fn list(
-    gateway: &Gateway,
-    identity: &Identity,
-    wanted: Wanted,
-    places: Option<&Places>,
-) -> Result<Vec<(GenerationId, bool)>, Problem> {
-    let filter = match wanted {
-        Wanted::Named(named) => return Ok(named.into_keys().map(|id| (id, false)).collect()),
-        Wanted::Mine => {
-            Filter { owner: Some(identity.user.clone()), tenant: Some(identity.tenant.clone()), ..Filter::default() }
-        }
-        Wanted::Tenant(tenant) => Filter { tenant: Some(tenant), ..Filter::default() },
-    };
-    let _place = gateway.pages.enter().await;
-    let mut found: Vec<(GenerationId, bool)> =
-        places.iter().flat_map(|places| places.generations.keys().cloned()).map(|id| (id, false)).collect();
-    let mut add = |generation: GenerationId, is_new: bool| {
-        if !found.iter().any(|(known, _)| *known == generation) {
-            found.push((generation, is_new));
-        }
-    };
-    // Those under way, and with a cursor those that came and perhaps went while the client was away.
-    let unfinished = Filter { unfinished: true, ..filter.clone() };
-    let page = gateway.history.list(&unfinished, None, GENERATIONS_MAX).await.map_err(|error| unavailable(&error))?;
-    for row in page.rows {
-        add(row.generation, places.is_some_and(|places| row.row.created_at >= places.at));
-    }
-    if let Some(places) = places {
-        let page = gateway.history.list(&filter, None, limits::PAGE_GENERATIONS_MAX).await;
-        for row in page.map_err(|error| unavailable(&error))?.rows {
-            if row.row.created_at >= places.at {
-                add(row.generation, true);
-            }
-        }
-    }
-    if found.len() > GENERATIONS_MAX {
-        return Err(too_many());
-    }
-    Ok(found)
-}
-
-fn read_places(gateway: &Gateway, text: &str) -> Result<Places, Problem> {
-    let places = gateway.cursors.open(text).and_then(|json| serde_json::from_slice::<Places>(&json).ok());
-    let places = places.filter(|places| places.generations.len() <= GENERATIONS_MAX);
-    places.ok_or_else(|| {
-        Problem::new(ErrorCode::InvalidPosition, "that cursor is none of this server's")
-            .hint("give back the `cursor` as it came, or begin without one")
-    })
-}
-
-fn place(places: &Places, generation: &GenerationId) -> Option<After> {
-    let sequence = *places.generations.get(generation)?;
-    let epoch = Epoch::new(&places.epoch).ok()?;
-    Some(After::Position(Position { epoch, sequence }))
 }
 
 fn too_many() -> Problem {

@@ -122,6 +122,8 @@ pub(super) async fn pages(
                 }
                 Ok(Some((_, Item::Hint(_) | Item::Frame(..) | Item::Gone | Item::Ended))) => {}
                 Ok(None) => break,
+                // Said by the next page, if it is still so: what is here was told.
+                Err(_) if !events.is_empty() => break,
                 Err(problem) => return refuse(problem),
             }
         }

@@ -3,8 +3,9 @@
 //! A body is asked for more only when there is room for it, so a stream of events cannot notice that its client reads
 //! nothing; the socket can. Live sockets leave it at their upgrade and keep that bound themselves.
 //!
-//! A request may be refused before its body has come. Closed over what still comes, the connection would be reset, and the
-//! answer lost with it; so the rest is read and discarded for a while.
+//! A request may be refused before its body has come, or any of it. Closed over what still comes, the connection would be
+//! reset, and the answer lost with it; so who spoke just now is listened to for a moment, and what comes is discarded for a
+//! while.
 //!
 //! The kernel would take megabytes ahead of a slow peer, and say that there is room again only when a third of them has
 //! left: to tell slow from dead, and for an event to pass the frames that wait, what it may hold unsent is bounded for all.
@@ -20,7 +21,7 @@ use protocol::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
 use super::stream::Stream;
@@ -29,6 +30,9 @@ use super::stream::Stream;
 /// ahead of an event, and the rest of at most one frame. 16 KiB keep the path busy until the task has written more.
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
+/// A connection whose peer said nothing for so long is closed at once: none of a request is under way any more. A slow uplink has
+/// a second between a head and its body; an idle connection was heard longer ago, and is not kept when the server stops.
+const QUIET_MAX: Duration = Duration::from_secs(2);
 /// How long what still comes is discarded after the last word. A client that hears the answer stops sooner.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 /// Bytes discarded at once.
@@ -42,8 +46,17 @@ pub struct Socket {
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Runs while the rest of a request is discarded.
-    lingers: Option<Pin<Box<Sleep>>>,
+    /// When the peer last said something.
+    heard_at: Option<Instant>,
+    /// Runs after the last word.
+    lingers: Option<Linger>,
+}
+
+/// The rest of a request is waited for, and once some of it came discarded.
+#[derive(Debug)]
+struct Linger {
+    until: Pin<Box<Sleep>>,
+    discards: bool,
 }
 
 impl Socket {
@@ -58,7 +71,7 @@ impl Socket {
     pub fn with_stall_max(stream: impl Into<Stream>, stall_max: Duration) -> Self {
         let stream = stream.into();
         bound_unsent(stream.tcp());
-        Self { stream, stall_max, stalled: None, lingers: None }
+        Self { stream, stall_max, stalled: None, heard_at: None, lingers: None }
     }
 
     /// The stream itself, without a bound.
@@ -91,7 +104,12 @@ pub(super) fn bound_unsent(stream: &TcpStream) {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.heard_at = Some(Instant::now());
+        }
+        read
     }
 }
 
@@ -120,27 +138,33 @@ impl AsyncWrite for Socket {
         self.bound(cx, flushed)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingers.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingers.is_none() {
+            // Under TLS the goodbye is bytes, for which the peer may have no room.
+            let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.bound(cx, shut))?;
         }
+        let heard_at = this.heard_at;
+        let lingers = this.lingers.get_or_insert_with(|| {
+            let until = heard_at.map_or_else(Instant::now, |at| at + QUIET_MAX);
+            Linger { until: Box::pin(tokio::time::sleep_until(until)), discards: false }
+        });
         loop {
-            if let Some(lingers) = &mut self.lingers
-                && lingers.as_mut().poll(cx).is_ready()
-            {
-                return Poll::Ready(Ok(()));
-            }
             let mut discarded = [0; DISCARDED_BYTES];
             let mut buffer = ReadBuf::new(&mut discarded);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_MAX)));
-                }
-                // Nothing came behind the last request: whoever is still there sees the end.
-                Poll::Pending if self.lingers.is_none() => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-                // The end, or no connection any more.
-                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer);
+            let is_rest = !buffer.filled().is_empty();
+            if is_rest && !lingers.discards {
+                lingers.discards = true;
+                lingers.until.as_mut().reset(Instant::now() + LINGER_MAX);
+            }
+            // The end, no connection any more, or time is over.
+            if read.is_ready() && !is_rest || lingers.until.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if read.is_pending() {
+                return Poll::Pending;
             }
         }
     }
@@ -148,9 +172,16 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpSocket},
+    };
+    use tokio_rustls::{
+        TlsAcceptor, TlsConnector, client,
+        rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::ServerName},
     };
 
     use super::*;
@@ -159,6 +190,34 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (Socket::with_stall_max(listener.accept().await.unwrap().0, stall_max), peer)
+    }
+
+    /// The same two under TLS.
+    async fn encrypted_pair(stall_max: Duration) -> (Socket, client::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let name = ServerName::try_from("localhost").unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (stream, peer) = tokio::join!(acceptor.accept(stream), connector.connect(name, peer));
+        (Socket::with_stall_max(stream.unwrap(), stall_max), peer.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_peer_behind_tls_that_has_no_room_for_the_goodbye_is_given_up() {
+        let (mut socket, _silent) = encrypted_pair(Duration::from_millis(50)).await;
+        let chunk = vec![0; 1024 * 1024];
+        while socket.write(&chunk).now_or_never().is_some() {}
+        let shut = tokio::time::timeout(Duration::from_secs(20), socket.shutdown()).await.expect("it is waited for");
+        assert_eq!(shut.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
@@ -241,8 +300,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_says_nothing_more_is_not_waited_for() {
-        let (mut socket, _silent) = pair(Duration::from_secs(20)).await;
+    async fn who_has_been_idle_is_not_waited_for() {
+        let (mut socket, mut idle) = pair(Duration::from_secs(20)).await;
+        idle.write_all(b"head").await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        let began = Instant::now();
+        socket.heard_at = began.checked_sub(QUIET_MAX);
+        socket.shutdown().await.unwrap();
+        assert!(began.elapsed() < QUIET_MAX / 2, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_more_is_not_waited_for_long() {
+        let (mut socket, mut silent) = pair(Duration::from_secs(20)).await;
+        silent.write_all(b"head").await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
         tokio::time::timeout(Duration::from_secs(4), socket.shutdown()).await.expect("no lingering").unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_hears_the_end_and_goes_is_not_waited_for() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(20)).await;
+        peer.write_all(b"head").await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        let go = async {
+            assert_eq!(peer.read(&mut [0; 4]).await.unwrap(), 0);
+            drop(peer);
+        };
+        let began = Instant::now();
+        let (shut, ()) = tokio::join!(socket.shutdown(), go);
+        shut.unwrap();
+        assert!(began.elapsed() < QUIET_MAX / 2, "{:?}", began.elapsed());
     }
 }

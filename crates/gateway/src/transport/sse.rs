@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use protocol::{GenerationId, Problem, Timestamp, limits, live::Recovery};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::many::Many;
 use crate::{
@@ -100,6 +101,8 @@ impl Stream {
         if !std::mem::replace(&mut self.opened, true) {
             out.extend_from_slice(OPENING);
         }
+        // Once for all looks: what wakes it may be pictures for others, and nothing to say.
+        let silent_at = Instant::now() + KEEP_ALIVE;
         loop {
             let now = self.gateway.node.now();
             if now >= self.end.at {
@@ -117,9 +120,9 @@ impl Stream {
                     let Departure { at, back_after_ms: retry_ms } = self.gateway.departure();
                     self.end = End { at, retry_ms, why: "the server is restarting", leaves: true };
                 }
+                () = tokio::time::sleep_until(silent_at) => out.extend_from_slice(SILENCE),
                 () = moved(&self.wake) => {}
                 () = tokio::time::sleep(Duration::from_millis(self.end.at.since(now))) => {}
-                () = tokio::time::sleep(KEEP_ALIVE) => out.extend_from_slice(SILENCE),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access::{Door, Identity};
+use access::{Door, Identity, token::bearer};
 use axum::http::{HeaderMap, Uri, header};
 use protocol::Problem;
 
@@ -10,11 +10,8 @@ use crate::Gateway;
 
 /// The token of a request, if it has one.
 pub(super) fn of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    });
-    bearer.or_else(|| param(uri, "token"))
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    token.map(str::to_owned).or_else(|| param(uri, "token"))
 }
 
 /// The first value of a query parameter.

@@ -14,7 +14,7 @@ use protocol::{limits, worker::WorkerMessage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::mpsc,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{refuse, stream::Stream, token, upgrade};
@@ -74,10 +74,12 @@ async fn serve(gateway: &Gateway, stream: Stream, read: Bytes, identity: Identit
             () = Box::pin(listen(reader, read, inbound, control)) => {}
         }
     } else {
-        let _ = writer.write_all(&encoder::close(CloseCode::TRY_AGAIN_LATER, "Server is stopping")).await;
+        let close = encoder::close(CloseCode::TRY_AGAIN_LATER, "Server is stopping");
+        let _ = timeout(WRITE_MAX, writer.write_all(&close)).await;
     }
-    // Lets what was written arrive before the reset of what was not read.
-    let _ = writer.shutdown().await;
+    // Lets what was written arrive before the reset of what was not read. Under TLS that waits for the worker's room, which
+    // one that is stopped never has.
+    let _ = timeout(WRITE_MAX, writer.shutdown()).await;
     counts.connections.leave(1);
 }
 
@@ -107,7 +109,7 @@ async fn listen(
                 }
             }
         }
-        match tokio::time::timeout(PING_INTERVAL * 2, reader.read(&mut buffer)).await {
+        match timeout(PING_INTERVAL * 2, reader.read(&mut buffer)).await {
             Ok(Ok(read)) if read > 0 => chunk = &buffer[..read],
             // Closed, broken, or silent through two pings.
             _ => return,
@@ -205,7 +207,7 @@ async fn speak(
             writer.write_all(&bytes).await?;
             writer.flush().await
         };
-        match tokio::time::timeout(WRITE_MAX, write).await {
+        match timeout(WRITE_MAX, write).await {
             Ok(Ok(())) if !last => {}
             _ => return,
         }

@@ -3,7 +3,10 @@
 use std::{
     hash::BuildHasher as _,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,7 +29,7 @@ use rushes_gateway::{
 };
 use serde_json::Value;
 use store::{
-    Change, OnCommit, Store, StoredEvent,
+    Change, History as _, OnCommit, Row, Store, StoredEvent,
     conformance::sample,
     sqlite::{Options, Sqlite},
 };
@@ -37,6 +40,8 @@ use tokio::{
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// Signs tokens and cursors.
+pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 pub(crate) const USER: &str = "user_456";
 /// Nothing here takes that long; a test that hangs fails instead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +103,8 @@ pub(crate) struct Bed {
     pub(crate) tracker: TaskTracker,
     pub(crate) workers: Arc<Links4Workers>,
     store: Arc<Sqlite>,
+    /// Milliseconds by which its clock goes before ours.
+    ahead_ms: Arc<AtomicU64>,
     doors: Doors,
     _folder: tempfile::TempDir,
 }
@@ -120,9 +127,9 @@ impl Bed {
     /// One whose ids and spreads differ.
     pub(crate) async fn with_random(crowds: Crowds) -> Self {
         let hasher = std::hash::RandomState::new();
-        let drawn = std::sync::atomic::AtomicU64::new(0);
+        let drawn = AtomicU64::new(0);
         let random = move || {
-            let draw = || hasher.hash_one(drawn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).to_le_bytes();
+            let draw = || hasher.hash_one(drawn.fetch_add(1, Relaxed)).to_le_bytes();
             let (first, second) = (draw(), draw());
             std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
         };
@@ -153,9 +160,11 @@ impl Bed {
             weights: std::collections::HashMap::new(),
         };
         let store = Arc::new(Sqlite::open(options).unwrap());
-        let secret = Secret::new(&b"a secret of at least thirty-two bytes"[..]).unwrap();
+        let secret = Secret::new(SECRET).unwrap();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let workers = Arc::<Links4Workers>::default();
+        let ahead_ms = Arc::<AtomicU64>::default();
+        let ahead = Arc::clone(&ahead_ms);
         let gateway = Gateway::start(GatewayOptions {
             doors: Arc::new(Doors::new(&secret)),
             guest: None,
@@ -165,7 +174,7 @@ impl Bed {
             bus: Arc::clone(&bus) as _,
             commands: Arc::new(NoOrchestrator),
             workers: Arc::clone(&workers) as _,
-            clock: Arc::new(now),
+            clock: Arc::new(move || now().plus(ahead.load(Relaxed))),
             random,
             origins,
             home: None,
@@ -181,38 +190,77 @@ impl Bed {
         tracker.spawn(async move {
             axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned()).await.unwrap();
         });
-        Self { address, gateway, bus, stop, tracker, workers, store, doors: Doors::new(&secret), _folder: folder }
+        Self {
+            address,
+            gateway,
+            bus,
+            stop,
+            tracker,
+            workers,
+            store,
+            ahead_ms,
+            doors: Doors::new(&secret),
+            _folder: folder,
+        }
     }
 
     pub(crate) fn token(&self, user: &str, role: Role) -> String {
         self.doors.mint(&user.parse().unwrap(), &TenantId::fallback(), role, Timestamp(now().0 + 3_600_000))
     }
 
+    /// What its clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        now().plus(self.ahead_ms.load(Relaxed))
+    }
+
+    /// Sets its clock forward.
+    pub(crate) fn pass(&self, milliseconds: u64) {
+        self.ahead_ms.fetch_add(milliseconds, Relaxed);
+    }
+
     /// Makes a generation of [`USER`] with its first event.
     pub(crate) async fn create(&self, name: &str) -> GenerationId {
+        self.create_late(name, 0).await
+    }
+
+    /// The same, committed so many milliseconds after it was decided.
+    pub(crate) async fn create_late(&self, name: &str, late_ms: u64) -> GenerationId {
         let generation = sample::generation(name);
         let mut change = sample::create(&generation, sample::row("default", State::Running));
+        let decided_at = Timestamp(self.now().0 - late_ms);
         for event in &mut change.events {
-            Arc::make_mut(&mut event.event).timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = decided_at;
         }
         if let Some(row) = &mut change.row {
-            row.created_at = now();
+            row.created_at = decided_at;
         }
         self.commit(change).await;
         generation
+    }
+
+    /// Makes so many that run, in one commit.
+    pub(crate) async fn create_many(&self, name: &str, count: usize) {
+        let create = |n: usize| {
+            let row = Row { created_at: self.now(), ..sample::row("default", State::Running) };
+            sample::create(&sample::generation(&format!("{name}{n}")), row)
+        };
+        let answers = self.store.commit((0..count).map(create).collect()).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
     /// Appends `count` events behind `expected`; the last is `end`, if there is one.
     pub(crate) async fn append(&self, generation: &GenerationId, expected: u64, count: usize, end: Option<EventType>) {
         let mut change = sample::change(generation, &format!("c{expected}"), expected, count);
         for event in &mut change.events {
-            Arc::make_mut(&mut event.event).timestamp = now();
+            Arc::make_mut(&mut event.event).timestamp = self.now();
         }
         if let (Some(kind), Some(last)) = (end, change.events.last_mut()) {
             let last = Arc::make_mut(&mut last.event);
             last.kind = kind;
             last.state = State::Complete;
             Arc::make_mut(&mut last.metadata).insert("video".into(), "film.mp4".into());
+            let row = self.store.get(generation).await.unwrap().unwrap().row;
+            change.row = Some(Row { state: State::Complete, updated_at: self.now(), ..row });
         }
         self.commit(change).await;
     }

@@ -2,11 +2,11 @@
 
 use bus::{Bus, Listener, Signal};
 use parking_lot::Mutex;
-use protocol::worker::Demand;
-use std::sync::Arc;
+use protocol::{limits, worker::Demand};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
-use crate::bed::{Bed, PATIENCE, hear, say};
+use crate::bed::{Bed, PATIENCE, hear, picture, say};
 
 #[derive(Default)]
 struct Ear {
@@ -51,4 +51,30 @@ async fn demand_is_announced_when_somebody_looks_and_when_nobody_does() {
     drop(socket);
     ear.wait_for(|interest| interest.watchers == 0 && interest.full.is_none()).await;
     assert_eq!(bed.gateway.hub().watched(), 0);
+}
+
+/// Pictures wake whoever watches; a stream that does not show them has nothing to say, and says so in time.
+#[tokio::test]
+async fn a_stream_without_pictures_keeps_alive_beside_others_that_show_them() {
+    let silence = Duration::from_millis(limits::SSE_KEEP_ALIVE_MS);
+    let bed = Bed::start().await;
+    let generation = bed.create("a").await;
+    let stream = bed.get(&format!("/v1/generations/{generation}/events")).timeout(3 * silence);
+    let mut stream = stream.header("accept", "text/event-stream").send().await.unwrap();
+    let pictures = async {
+        for index in 1.. {
+            bed.bus.publish(Signal::Frame(picture(&generation, index, 0).into()));
+            tokio::time::sleep(silence / 30).await;
+        }
+    };
+    let mut text = String::new();
+    let is_kept = async {
+        while !text.contains("keep-alive") {
+            text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+        }
+    };
+    tokio::select! {
+        () = pictures => unreachable!("they never end"),
+        kept = tokio::time::timeout(silence + PATIENCE / 2, is_kept) => kept.expect("a comment while pictures come"),
+    }
 }

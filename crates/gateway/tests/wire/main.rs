@@ -6,6 +6,7 @@ mod bed;
 mod crowds;
 mod doors;
 mod idle;
+mod many;
 mod slow;
 mod stall;
 mod transports;

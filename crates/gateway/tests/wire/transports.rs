@@ -10,20 +10,20 @@ use serde_json::Value;
 use crate::bed::{Bed, PATIENCE, USER, hear, http, picture, say, sequences_until_done};
 
 /// A stream of server-sent events, taken apart as far as these tests need.
-struct Stream {
+pub(crate) struct Stream {
     body: std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     text: String,
 }
 
 #[derive(Debug, Default)]
-struct Sent {
-    name: Option<String>,
-    id: Option<String>,
-    data: Value,
+pub(crate) struct Sent {
+    pub(crate) name: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) data: Value,
 }
 
 impl Stream {
-    async fn open(request: reqwest::RequestBuilder) -> Self {
+    pub(crate) async fn open(request: reqwest::RequestBuilder) -> Self {
         let response = request.header("accept", "text/event-stream").send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -32,7 +32,7 @@ impl Stream {
     }
 
     /// The next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Sent> {
+    pub(crate) async fn next(&mut self) -> Option<Sent> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let mut sent = Sent::default();

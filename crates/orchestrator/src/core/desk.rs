@@ -3,6 +3,7 @@
 
 mod change;
 mod conclude;
+mod unread;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,6 +13,8 @@ use protocol::{
     limits, live::close,
 };
 use store::{Claim, CommitError, Committed, Loaded, Queued, StoreError};
+
+pub(super) use unread::Unread;
 
 use super::{Ask, Core, Effect, FlightId, SessionId, Ticket, timers::Timer};
 
@@ -215,14 +218,17 @@ impl Core {
         entry.pause = None;
         let placed = match result {
             Ok(loaded) => self.place(generation, loaded).map_err(|why| {
-                tracing::error!(generation = %generation, why, "a stored generation cannot be read");
-                Problem::new(ErrorCode::Internal, "the stored generation cannot be read").hint("see the server's log")
+                let what = "the stored generation cannot be read";
+                (why, Problem::new(ErrorCode::Internal, what).hint("see the server's log"))
             }),
-            Err(error) => Err(store_problem(&error)),
+            Err(error) => Err((error.to_string(), store_problem(&error))),
         };
         match placed {
             Ok(()) => self.reconcile(generation),
-            Err(problem) => self.hold_off(generation, &problem),
+            Err((why, problem)) => {
+                self.note_unread(generation, &why);
+                self.hold_off(generation, &problem);
+            }
         }
         self.advance(generation);
     }

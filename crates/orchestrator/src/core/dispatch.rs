@@ -25,6 +25,9 @@ const RESERVE_MAX: usize = 16;
 const PASSED_MAX: usize = 32;
 /// A reservation outlives its offer by this, in milliseconds, so that the offer's own end gives it back first.
 const RESERVATION_SLACK_MS: u64 = 1_000;
+/// Handed out and not read, one after another, before the pool rests: a damaged page holds fewer generations. When more
+/// fail it is the store that cannot be read, and asking for the whole queue would be for nothing.
+const UNREAD_MAX: usize = 32;
 /// After a store that did not answer, the pool is looked at again, in milliseconds.
 const RESERVE_RETRY_MS: u64 = 1_000;
 
@@ -37,6 +40,10 @@ pub(super) struct Pool {
     again: bool,
     /// Handed out by the queue and on the way to a worker: each will want a slot.
     loading: usize,
+    /// Of them, how many could not be read since one could.
+    unread: usize,
+    /// So many could not that nothing is asked before this.
+    rests_until: Timestamp,
     /// Nothing was eligible when last asked; nothing is asked until something changes.
     empty: bool,
     /// Who held which run last: its memory may hold the inputs of the next.
@@ -84,7 +91,7 @@ impl Core {
         let free = if external { RESERVE_MAX } else { self.free_slots(pool) };
         let Some(entry) = self.pools.get_mut(pool) else { return };
         let free = free.saturating_sub(entry.loading);
-        if entry.reserving || entry.empty || free == 0 {
+        if entry.reserving || entry.empty || free == 0 || entry.rests_until > self.now {
             return;
         }
         entry.reserving = true;
@@ -153,6 +160,11 @@ impl Core {
         let generation = queued.generation;
         let pool = queued.entry.pool.clone();
         self.loaded_for(&pool);
+        if self.is_offered(&generation) && self.config.flaw != Some(Flaw::DoubleGrant) {
+            // It was so long on its way that its reservation ended before its offer, which gives this one back too.
+            self.kick(&pool);
+            return;
+        }
         if self.is_draining() {
             self.effects.push(Effect::Unreserve(generation));
             return;
@@ -197,11 +209,33 @@ impl Core {
         self.send(session, offer_message(id, &state));
     }
 
-    /// One that was on its way to a worker is there, or will not come.
-    pub(super) fn loaded_for(&mut self, pool: &PoolName) {
+    /// Is it in a worker's hands already, to take or to leave?
+    fn is_offered(&self, generation: &GenerationId) -> bool {
+        self.offers.values().any(|offer| offer.generation == *generation)
+    }
+
+    /// One that was on its way to a worker is there.
+    fn loaded_for(&mut self, pool: &PoolName) {
         if let Some(known) = self.pools.get_mut(pool) {
             known.loading = known.loading.saturating_sub(1);
+            known.unread = 0;
         }
+    }
+
+    /// One that was on its way to a worker cannot be read. Given back, it would be the first to be handed out again, and
+    /// keep the slot from all behind it: it stays reserved until that ends by itself, and the next in line has its turn.
+    pub(super) fn pass_over(&mut self, queued: &Queued) {
+        let pool = &queued.entry.pool;
+        let Some(known) = self.pools.get_mut(pool) else { return };
+        known.loading = known.loading.saturating_sub(1);
+        known.unread += 1;
+        if known.unread < UNREAD_MAX {
+            self.kick(pool);
+            return;
+        }
+        let until = self.now.plus(RESERVE_RETRY_MS);
+        (known.unread, known.rests_until) = (0, until);
+        self.timers.arm(Timer::Pool(pool.clone()), until);
     }
 
     /// Does something outside it keep its run from starting? Then it goes back to the queue, which leaves it out until the

@@ -15,6 +15,7 @@ use super::{
     Core, SessionId,
     desk::{Task, Then},
     interest::Told,
+    movement::Movement,
     sessions::{Hello, Session},
     timers::Timer,
 };
@@ -60,6 +61,8 @@ pub(super) struct LeaseClock {
     slot_released: bool,
     /// When that was said.
     pub(super) released_at: Option<Timestamp>,
+    /// How far it has come, whatever of that is stored.
+    movement: Movement,
     /// Since when it stood still when people were told so.
     warned_of: Option<Timestamp>,
     /// The loss was decided; what remains is to commit it.
@@ -95,6 +98,7 @@ impl LeaseClock {
             since: now,
             slot_released: holder.released.contains(pool),
             released_at: None,
+            movement: Movement::begun(state, now),
             warned_of: None,
             ending: false,
             progress_at: Timestamp(0),
@@ -110,7 +114,7 @@ impl Core {
         self.now = self.now.max(now);
         for (generation, loaded, latest) in leased {
             if let Err(why) = self.place(&generation, Some((loaded, latest))) {
-                tracing::error!(generation = %generation, why, "a stored generation cannot be read");
+                self.adopt_unread(&generation, &why);
                 continue;
             }
             let Some(state) = self.state(&generation).cloned() else { continue };
@@ -272,8 +276,8 @@ impl Core {
     pub(super) fn progress(&mut self, session: SessionId, lease: &LeaseId, progress: PendingProgress) {
         let generation = lease.address().map(|(_, generation)| generation);
         let now = self.now;
-        let state = generation.as_ref().and_then(|generation| self.state(generation));
-        let wrong = state.and_then(|state| why_not(state, &progress));
+        let state = generation.as_ref().and_then(|generation| self.state(generation)).cloned();
+        let wrong = state.as_ref().and_then(|state| why_not(state, &progress));
         let clock = generation.as_ref().and_then(|generation| self.leases.get_mut(generation));
         let (Some(generation), Some(clock)) =
             (generation.as_ref(), clock.filter(|c| c.lease == *lease && c.session == Some(session)))
@@ -286,6 +290,7 @@ impl Core {
             self.complain(session, &why);
             return;
         }
+        clock.movement.hear(state.as_deref(), &progress.stage, progress.progress, now);
         clock.pending = Some(progress);
         if now.since(clock.progress_at) >= limits::PROGRESS_INTERVAL_MS {
             self.flush_progress(generation);
@@ -312,16 +317,20 @@ impl Core {
         self.put(generation, Task::Decide { command: engine::Command { id, action }, birth: None }, Then::May);
     }
 
-    /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none.
-    pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action) {
-        match action {
-            Action::StageCompleted { .. } | Action::Done { .. } => self.flush_progress(generation),
-            Action::Fail { .. } | Action::HandBack { .. } => {
-                if let Some(clock) = self.leases.get_mut(generation) {
-                    clock.pending = None;
-                }
-            }
-            _ => {}
+    /// What waits is said before its stage ends well, so that the last line people read is true; a failure needs none. Only
+    /// the holder's word counts: what comes under another right is refused at the desk, and changes nothing here either.
+    pub(super) fn before_edge(&mut self, generation: &GenerationId, action: &Action, bearer: &UserId) {
+        let (lease, ends_well) = match action {
+            Action::StageCompleted { lease, .. } | Action::Done { lease, .. } => (lease, true),
+            Action::Fail { lease, .. } | Action::HandBack { lease, .. } => (lease, false),
+            _ => return,
+        };
+        let clock = self.leases.get_mut(generation);
+        let Some(clock) = clock.filter(|clock| clock.lease == *lease && clock.bearer == *bearer) else { return };
+        if ends_well {
+            self.flush_progress(generation);
+        } else {
+            clock.pending = None;
         }
     }
 
@@ -339,10 +348,10 @@ impl Core {
     /// When people are told that the stage stands still, and since when it does.
     fn next_warning(&self, generation: &GenerationId) -> Option<(Timestamp, Timestamp)> {
         let (clock, state) = (self.leases.get(generation)?, self.state(generation)?);
-        let moved_at = state.stages.get(state.stage)?.moved_at?;
         // A node that starts has not looked before.
+        let moved_at = state.stages.get(state.stage)?.moved_at?.max(clock.movement.at);
         let half_ms = state.stage_here()?.stall_ms / 2;
-        let at = state.warns_at()?.max(clock.since.plus(half_ms));
+        let at = state.warns_at()?.max(moved_at.plus(half_ms));
         (!clock.ending && clock.warned_of != Some(moved_at)).then_some((at, moved_at))
     }
 
@@ -388,7 +397,7 @@ impl Core {
             return Vec::new();
         };
         let started = known.started_at.unwrap_or(clock.since).max(clock.since);
-        let moved = known.moved_at.unwrap_or(started).max(clock.since);
+        let moved = known.moved_at.unwrap_or(started).max(clock.movement.at);
         vec![(started.plus(stage.timeout_ms), Loss::TimedOut), (moved.plus(stage.stall_ms), Loss::Stalled)]
     }
 

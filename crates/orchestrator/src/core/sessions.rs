@@ -178,9 +178,9 @@ impl Core {
         }
         match message::address(message) {
             Ok(addressed) => {
+                self.before_edge(&addressed.generation, &addressed.action, &bearer);
                 let then = Then::Ack { session, event_id: addressed.event_id.clone(), bearer };
                 let command = engine::Command { id: addressed.event_id, action: addressed.action };
-                self.before_edge(&addressed.generation, &command.action);
                 self.put(&addressed.generation, Task::Decide { command, birth: None }, then);
             }
             Err(Unaddressed::NoSuchLease(event_id)) => {

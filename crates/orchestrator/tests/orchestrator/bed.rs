@@ -1,6 +1,6 @@
 //! The test bed: a real store in a temporary folder, the local bus, a clock wound by hand, and links to speak over.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use access::{Identity, Role, Scope};
 use bus::{Bus, Interest, Listener, Local, Signal};
@@ -21,7 +21,7 @@ use tokio_util::{
 };
 
 /// Longer than anything takes on a loaded machine; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A clock wound by hand.
 #[derive(Debug, Clone)]
@@ -128,6 +128,11 @@ impl Bed {
 
     /// Stops this server and starts another on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| ()).await
+    }
+
+    /// The same, with something done to its folder between the two.
+    pub(crate) async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
         let Self { handle, clock, store, folder, tracker, stop, .. } = self;
         drop(stop);
         tracker.close();
@@ -135,7 +140,12 @@ impl Bed {
         drop(handle);
         store.close().await;
         drop(store);
+        between(folder.path());
         Self::open(folder, clock).await
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) async fn submit(&self, prompt: &str) -> GenerationId {

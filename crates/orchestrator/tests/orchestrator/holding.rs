@@ -255,3 +255,21 @@ async fn a_watcher_hears_its_place_and_an_estimate_at_most_once_a_second() {
         (&2.into(), &8.into())
     );
 }
+
+#[tokio::test]
+async fn a_slot_of_the_bigger_pool_can_be_released_early() {
+    let mut world = World::new(1).await;
+    let big = pipeline(|p| p.stages[0].bigger_pool = Some("big".parse().unwrap()));
+    submit(&mut world, &big).await;
+    let worker = world.hello("w", "1", 1, Vec::new()).await;
+    let (_, lease) = take(&mut world, worker).await.unwrap();
+    fail(&mut world, worker, lease, FailureKind::OutOfMemory).await;
+    world.pass(limits::RETRY_BASE_MS + 1).await;
+    let (_, lease) = take(&mut world, worker).await.unwrap();
+    let pool: protocol::PoolName = "big".parse().unwrap();
+    assert_eq!(world.workers().await[0].busy[&pool], 1);
+    let event_id = CommandId::new("release").unwrap();
+    world.say(worker, WorkerMessage::Release { lease, event_id, pool: pool.clone() }).await;
+    world.settle().await;
+    assert_eq!(world.workers().await[0].busy[&pool], 0);
+}

@@ -7,6 +7,7 @@ mod fairness;
 mod holding;
 mod recovery;
 mod simulation;
+mod unreadable;
 mod world;
 
 use bed::{Bed, Link};

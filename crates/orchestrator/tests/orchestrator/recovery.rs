@@ -169,16 +169,7 @@ async fn a_thief_that_hangs_up_writes_nothing_either() {
     // Something is looked up, so that what comes next is decided later.
     world.say(worker, done(&lost(&lease), "x")).await;
     let thief = world.connect("thief").await;
-    let hello = WorkerMessage::Hello {
-        worker: "w1".parse().unwrap(),
-        instance: "1".into(),
-        pools: Default::default(),
-        labels: Default::default(),
-        sdk: None,
-        leases: Vec::new(),
-        pipelines: Vec::new(),
-    };
-    world.say(thief, hello).await;
+    world.say(thief, hello("w1")).await;
     world.say(thief, done(&lease, "d")).await;
     world.hang_up(thief).await;
     world.settle().await;
@@ -233,20 +224,13 @@ async fn a_cancel_is_told_again_to_a_worker_that_comes_back() {
 async fn relayed_progress_that_stands_still_is_a_stall_and_an_event_takes_nothing_back() {
     let (mut world, worker, id) = waiting(Durability::Relay).await;
     let (lease, _) = take(&mut world, worker, &id).await;
-    let progress = |percent| WorkerMessage::Progress {
-        lease: lease.clone(),
-        stage: "draw".parse().unwrap(),
-        progress: percent,
-        message: None,
-        metadata: None,
-    };
-    world.say(worker, progress(60.0)).await;
+    world.say(worker, progress(&lease, 60.0)).await;
     let shown = world.hints.last().unwrap().progress;
     world.say(worker, log(&lease, "l1")).await;
     world.settle().await;
     assert_eq!(world.stored(&id).await.last().unwrap().progress, shown);
     for _ in 0..Stage::new("draw".parse().unwrap()).stall_ms / limits::HEARTBEAT_MS + 2 {
-        world.say(worker, progress(60.0)).await;
+        world.say(worker, progress(&lease, 60.0)).await;
         world.pass(limits::HEARTBEAT_MS).await;
     }
     assert!(world.stored(&id).await.iter().any(|event| event.kind == EventType::StageFailed));
@@ -300,6 +284,151 @@ async fn only_the_holder_learns_what_is_stored_under_a_name() {
         })
         .collect();
     assert_eq!(codes, [ErrorCode::LeaseLost]);
+}
+
+/// A late word under an old lease, or of somebody else under this one, changes nothing: not what waits for its turn either.
+#[tokio::test]
+async fn a_ghost_neither_drops_nor_hurries_what_the_holder_said_of_progress() {
+    for last_word in [done, failed, hand_back] {
+        for bearer in ["worker", "thief"] {
+            let (mut world, worker, id) = waiting(Durability::Strict).await;
+            let (lease, _) = take(&mut world, worker, &id).await;
+            for percent in [10.0, 20.0] {
+                world.say(worker, progress(&lease, percent)).await;
+            }
+            world.settle().await;
+            assert_eq!(progress_events(&world, &id).await, 1, "the second waits for its turn");
+            let ghost = world.connect(bearer).await;
+            world.say(ghost, hello("w2")).await;
+            let shown = if bearer == "thief" { lease } else { lost(&lease) };
+            world.say(ghost, last_word(&shown, "late")).await;
+            world.settle().await;
+            let refused = |message: &ServerMessage| matches!(message, ServerMessage::Refused { .. });
+            assert!(world.mail(ghost).iter().any(refused));
+            assert_eq!(progress_events(&world, &id).await, 1, "it still waits");
+            world.pass(limits::PROGRESS_INTERVAL_MS).await;
+            assert_eq!(progress_events(&world, &id).await, 2, "and comes when it is due");
+        }
+    }
+}
+
+async fn progress_events(world: &World, id: &GenerationId) -> usize {
+    world.stored(id).await.iter().filter(|event| event.kind == EventType::StageProgress).count()
+}
+
+#[tokio::test]
+async fn what_was_long_on_its_way_to_a_worker_is_not_offered_to_another_beside_it() {
+    let mut world = World::new(1).await;
+    let id = submitted(&mut world, Durability::Strict).await;
+    // Long enough to leave memory.
+    world.pass(120_000).await;
+    world.loads_slowly = true;
+    let worker = world.hello("w1", "1", 1, Vec::new()).await;
+    world.settle().await;
+    world.advance(2_000).await;
+    world.loads_slowly = false;
+    let offer = offered(&mut world, worker, &id).await;
+    // The reservation ends before the offer does.
+    let other = world.hello("w2", "1", 1, Vec::new()).await;
+    world.pass(limits::OFFER_TIMEOUT_MS - 500).await;
+    world.say(other, WorkerMessage::Heartbeat { tokens: 10 }).await;
+    world.settle().await;
+    let is_offer = |message: &ServerMessage| matches!(message, ServerMessage::Offer { .. });
+    assert!(!world.mail(other).iter().any(is_offer));
+    world.say(worker, WorkerMessage::Accept { offer }).await;
+    world.settle().await;
+    assert!(world.mail(worker).iter().any(|message| matches!(message, ServerMessage::Granted { .. })));
+    assert!(world.workers().await.iter().map(|view| view.busy.values().sum::<u32>()).eq([1, 0]));
+}
+
+#[tokio::test]
+async fn what_was_long_on_its_way_and_is_not_answered_goes_to_another() {
+    let mut world = World::new(1).await;
+    let id = submitted(&mut world, Durability::Strict).await;
+    world.pass(120_000).await;
+    world.loads_slowly = true;
+    let deaf = world.hello("w1", "1", 1, Vec::new()).await;
+    world.settle().await;
+    world.advance(2_000).await;
+    world.loads_slowly = false;
+    offered(&mut world, deaf, &id).await;
+    let other = world.hello("w2", "1", 1, Vec::new()).await;
+    for _ in 0..4 {
+        world.say(other, WorkerMessage::Heartbeat { tokens: 10 }).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    let is_offer = |message: &ServerMessage| matches!(message, ServerMessage::Offer { .. });
+    assert!(world.mail(other).iter().any(is_offer));
+}
+
+/// Beats of a worker in one and a half times what a stage may stand still.
+fn beats() -> u32 {
+    u32::try_from(Stage::new("draw".parse().unwrap()).stall_ms * 3 / 2 / limits::HEARTBEAT_MS).unwrap()
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_for_longer_than_a_stage_may_stand_still_takes_no_run_from_its_worker() {
+    for durability in [Durability::Strict, Durability::Relaxed, Durability::Relay] {
+        let (mut world, worker, id) = waiting(durability).await;
+        let (lease, _) = take(&mut world, worker, &id).await;
+        world.full = true;
+        for beat in 1..=beats() {
+            world.say(worker, progress(&lease, f64::from(beat) / f64::from(beats()) * 100.0)).await;
+            if beat == 1 {
+                world.say(worker, log(&lease, "l1")).await;
+            }
+            world.pass(limits::HEARTBEAT_MS).await;
+        }
+        world.full = false;
+        world.pass(5_000).await;
+        world.say(worker, done(&lease, "d")).await;
+        world.settle().await;
+        let stored = world.stored(&id).await;
+        assert_eq!(stored.last().map(|event| event.kind), Some(EventType::Complete));
+        assert!(stored.iter().all(|event| event.kind != EventType::StageFailed), "{durability:?}");
+        assert!(
+            stored.iter().all(|event| !event.metadata.contains_key("silentMs")),
+            "nobody is told that it stood still"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_stands_still_while_the_disk_is_full_is_ended_when_there_is_room() {
+    let (mut world, worker, id) = waiting(Durability::Strict).await;
+    let (lease, _) = take(&mut world, worker, &id).await;
+    world.full = true;
+    for _ in 1..=beats() {
+        world.say(worker, progress(&lease, 50.0)).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.full = false;
+    world.pass(5_000).await;
+    assert!(world.stored(&id).await.iter().any(|event| event.kind == EventType::StageFailed));
+}
+
+#[tokio::test]
+async fn a_line_that_was_refused_once_takes_no_time_from_a_relayed_stage() {
+    let (mut world, worker, id) = waiting(Durability::Relay).await;
+    let (lease, _) = take(&mut world, worker, &id).await;
+    for beat in 1..=beats() {
+        world.say(worker, progress(&lease, f64::from(beat) / 2.0)).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.full = true;
+    world.say(worker, log(&lease, "l1")).await;
+    world.land(1).await;
+    world.full = false;
+    // A few beats without a rise are no stall.
+    for _ in 0..5 {
+        world.say(worker, WorkerMessage::Heartbeat { tokens: 10 }).await;
+        world.pass(limits::HEARTBEAT_MS).await;
+    }
+    world.say(worker, done(&lease, "d")).await;
+    world.settle().await;
+    let stored = world.stored(&id).await;
+    assert_eq!(stored.last().map(|event| event.kind), Some(EventType::Complete));
+    assert!(stored.iter().all(|event| event.kind != EventType::StageFailed));
 }
 
 /// A world with one worker of one slot a pool, and one generation that waits.
@@ -375,4 +504,30 @@ fn command(text: &str) -> CommandId {
 
 fn pool(name: &str) -> protocol::PoolName {
     name.parse().unwrap()
+}
+
+fn failed(lease: &LeaseId, id: &str) -> WorkerMessage {
+    let (code, message) = (String::new(), String::new());
+    WorkerMessage::Fail { lease: lease.clone(), event_id: command(id), kind: FailureKind::Retryable, code, message }
+}
+
+fn hand_back(lease: &LeaseId, id: &str) -> WorkerMessage {
+    WorkerMessage::HandBack { lease: lease.clone(), event_id: command(id) }
+}
+
+fn hello(worker: &str) -> WorkerMessage {
+    WorkerMessage::Hello {
+        worker: worker.parse().unwrap(),
+        instance: "1".into(),
+        pools: Default::default(),
+        labels: Default::default(),
+        sdk: None,
+        leases: Vec::new(),
+        pipelines: Vec::new(),
+    }
+}
+
+fn progress(lease: &LeaseId, percent: f64) -> WorkerMessage {
+    let stage = "draw".parse().unwrap();
+    WorkerMessage::Progress { lease: lease.clone(), stage, progress: percent, message: None, metadata: None }
 }

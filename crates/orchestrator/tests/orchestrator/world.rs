@@ -51,6 +51,10 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     /// Every change is answered with "the disk is full", and none is written.
     pub(crate) full: bool,
+    /// No generation that was asked for is read yet.
+    pub(crate) loads_slowly: bool,
+    /// Generations that were asked for.
+    pub(crate) loads: usize,
     commits: VecDeque<(FlightId, Change)>,
     reads: Vec<Effect>,
     pub(crate) shown: Arc<Mutex<Vec<Event>>>,
@@ -112,8 +116,13 @@ impl World {
         core.adopt_switches(&switches);
         let mut leased = Vec::new();
         for lease in store.leased().await.unwrap() {
-            let (loaded, latest) = load(&store, &lease.generation).await.expect("what is leased is there");
-            leased.push((lease.generation, loaded, latest));
+            match load(&store, &lease.generation).await {
+                Ok(found) => {
+                    let (loaded, latest) = found.expect("what is leased is there");
+                    leased.push((lease.generation, loaded, latest));
+                }
+                Err(error) => core.adopt_unread(&lease.generation, &error.to_string()),
+            }
         }
         core.adopt(leased, Timestamp(now));
         core.adopt_deadlines(store.deadlines().await.unwrap());
@@ -126,6 +135,8 @@ impl World {
             now,
             dice,
             full: false,
+            loads_slowly: false,
+            loads: 0,
             commits: VecDeque::new(),
             reads: Vec::new(),
             shown,
@@ -227,16 +238,22 @@ impl World {
         self.feed(Input::Committed { generation, flight, result }).await;
     }
 
+    fn is_answered(&self, read: &Effect) -> bool {
+        !(self.loads_slowly && matches!(read, Effect::Load(_)))
+    }
+
     /// The store answers one read, whichever.
     pub(crate) async fn read_one(&mut self) {
-        if self.reads.is_empty() {
+        let able: Vec<_> = (0..self.reads.len()).filter(|at| self.is_answered(&self.reads[*at])).collect();
+        if able.is_empty() {
             return;
         }
-        let at = self.dice.below(self.reads.len());
+        let at = able[self.dice.below(able.len())];
         let effect = self.reads.remove(at);
         let input = match effect {
             Effect::Load(generation) => {
-                let result = Ok(load(&self.store, &generation).await);
+                self.loads += 1;
+                let result = load(&self.store, &generation).await;
                 Input::Loaded { generation, result }
             }
             Effect::Find { generation, command } => {
@@ -271,7 +288,7 @@ impl World {
         for _ in 0..10_000 {
             if !self.commits.is_empty() {
                 self.land(usize::MAX).await;
-            } else if !self.reads.is_empty() {
+            } else if self.reads.iter().any(|read| self.is_answered(read)) {
                 self.read_one().await;
             } else if self.core.next_timer().is_some_and(|at| at.0 <= self.now) {
                 self.feed(Input::Tick).await;
@@ -386,6 +403,10 @@ impl World {
         self.feed(Input::Switch(Switch::Force { breaker: breaker.parse().unwrap(), forced })).await;
     }
 
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Some right that another of the same generation has superseded.
     pub(crate) fn superseded(&mut self) -> Option<LeaseId> {
         let is_old = |(lease, fence): &&(LeaseId, Fence)| {
@@ -440,8 +461,11 @@ fn hint_event(hint: &protocol::Hint) -> Event {
     hint.status.clone()
 }
 
-async fn load(store: &Sqlite, generation: &GenerationId) -> Option<(store::Loaded, Arc<Event>)> {
-    let loaded = store.load(generation).await.unwrap()?;
-    let latest = store.latest(generation).await.unwrap()?.event;
-    Some((loaded, Arc::new(latest)))
+async fn load(
+    store: &Sqlite,
+    generation: &GenerationId,
+) -> Result<Option<(store::Loaded, Arc<Event>)>, store::StoreError> {
+    let Some(loaded) = store.load(generation).await? else { return Ok(None) };
+    let latest = store.latest(generation).await?.expect("what is loaded has an event").event;
+    Ok(Some((loaded, Arc::new(latest))))
 }

@@ -158,6 +158,13 @@ impl Crew {
 }
 
 impl Tally {
+    /// Puts another load's to this one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.latency.add(&other.latency.sparse());
+        self.pictures.add(&other.pictures.sparse());
+    }
+
     /// Fails unless everything came, once, in order.
     pub(crate) fn check(&self, expected: u64) -> Result<()> {
         let counts = &self.counts;

@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Load, Row, clock,
-    frame::head_end,
+    Load, Row, Wait, clock,
     histogram::Histogram,
     house::House,
+    load::http,
     peer::Peer,
-    rows::{latency_facts, latency_text, short},
+    rows::{at, latency_facts, latency_text},
     wire::{Coming, Wire},
     workers,
 };
 
 /// What a pipeline's events may wait for, and what people call that.
-const PIPELINES: [(&str, &str); 3] = [("strict", "durable"), ("relaxed", "relaxed"), ("relay", "relay")];
+const PIPELINES: [(Wait, &str); 3] = [(Wait::Strict, "durable"), (Wait::Relaxed, "relaxed"), (Wait::Relay, "relay")];
 /// So many are not measured: buffers get their size, pages are read.
 const WARM_UP: u64 = 20;
 /// No step takes longer unless something is wrong.
@@ -43,8 +43,8 @@ pub(crate) struct First {
 /// Each pipeline for as long as the load lasts.
 pub(crate) async fn run(load: &Load) -> Result<Vec<First>> {
     let mut found = Vec::new();
-    for (durability, name) in PIPELINES {
-        found.push(pipeline(load, durability, name).await.with_context(|| format!("{name} pipeline"))?);
+    for (wait, name) in PIPELINES {
+        found.push(pipeline(load, wait, name).await.with_context(|| format!("{name} pipeline"))?);
     }
     Ok(found)
 }
@@ -55,14 +55,13 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     Ok(found
         .iter()
         .map(|first| {
-            let part = |histogram: &Histogram, share| short(histogram.percentile(share).unwrap_or(f64::NAN));
             let text = format!(
                 "{}; until the grant p50 {} p99 {}, from saying to seeing p50 {} p99 {}",
                 latency_text(&first.whole),
-                part(&first.granted, 0.5),
-                part(&first.granted, 0.99),
-                part(&first.said, 0.5),
-                part(&first.said, 0.99)
+                at(&first.granted, 0.5),
+                at(&first.granted, 0.99),
+                at(&first.said, 0.5),
+                at(&first.said, 0.99)
             );
             let name = format!("submit to the worker's first event on screen, {}", first.name);
             Row::new(&name, text, latency_facts(&first.whole))
@@ -81,10 +80,10 @@ struct Scene {
     screen: Peer,
 }
 
-async fn pipeline(load: &Load, durability: &str, name: &'static str) -> Result<First> {
+async fn pipeline(load: &Load, wait: Wait, name: &'static str) -> Result<First> {
     let house = House::start(load).await?;
     let token = house.mint(USER)?;
-    let worker = workers::greet(&house, 0, &[1], durability).await?;
+    let worker = workers::greet(&house, 0, &[1], wait).await?;
     let mut screen = Peer::connect(&house.door, "/v1/live", &token).await?;
     screen.say(&json!({"type": "subscribe", "mine": true})).await?;
     screen.hear_until(|message| message["type"] == "subscribed").await?;
@@ -148,14 +147,8 @@ impl Scene {
     async fn accepted(&mut self) -> Result<()> {
         let mut bytes = Vec::new();
         loop {
-            if let Some(from) = head_end(&bytes) {
-                let head = String::from_utf8_lossy(&bytes[..from]).to_ascii_lowercase();
-                ensure!(head.starts_with("http/1.1 201"), "refused: {}", String::from_utf8_lossy(&bytes));
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-                let length: usize = length.context("an answer without a length")?.trim().parse()?;
-                if bytes.len() >= from + length {
-                    return Ok(());
-                }
+            if http::answer(&bytes)?.is_some() {
+                return Ok(());
             }
             ensure!(self.http.read_buf(&mut bytes).await? > 0, "closed by the server");
         }

@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::{
     Load, Row,
-    crew::{SEATS_MAX, Tally},
+    climb::{RUNG, highest},
+    crew::SEATS_MAX,
     histogram::Histogram,
-    load::orders::Answer,
     publish::Publisher,
-    rows::{grouped, latency_facts, megabytes, short},
-    stand::{Shape, Stand, Subject},
-    unique::{P99_MAX_MS, RATES, RUNG},
+    rows::{at, grouped, latency_facts, megabytes, short},
+    stand::{Ran, Shape, Stand, Subject},
+    unique::RATES,
 };
 
 /// Connections, and what the document says of its own server: memory in MB, messages a second before p99 passes 100 ms.
@@ -23,20 +23,12 @@ const ROWS: [(usize, f64, f64); 4] =
     [(1_000, 48.0, 5_000.0), (5_000, 85.0, 2_200.0), (10_000, 142.0, 1_100.0), (50_000, 520.0, 250.0)];
 /// The document's rate for latency and processor time.
 const RATE: f64 = 100.0;
-/// Generations that run; further connections watch one of these each, and are counted as connections.
+/// Generations that run, each watched by one connection; further connections are known to the server and watch nothing.
 const CHANNELS_MAX: usize = 10_000;
 /// Tried where the first of the others is not held: down to what the document says of 50,000 connections.
 const RATES_BELOW: [f64; 3] = [1_000.0, 500.0, 250.0];
 /// The idle processor time is watched for one round of pings.
 const WATCHED: Duration = Duration::from_secs(30);
-
-/// What one run over all servers did.
-struct Sum {
-    tally: Tally,
-    sent: u64,
-    seconds: f64,
-    cpu: f64,
-}
 
 /// The head of the table, over columns as wide as [`line`] writes them.
 const HEAD: &str =
@@ -71,13 +63,14 @@ async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Row> {
     tokio::time::sleep(WATCHED).await;
     let idle = (processor(&stands)? - before) / WATCHED.as_secs_f64();
     let bytes = stands.iter().map(|stand| Ok(stand.memory()?.0)).sum::<Result<u64>>()?;
+    // The figures of what was said before the run are let go of.
     commits(&mut stands);
     let calm = run(&mut stands, RATE, load.duration()).await?;
-    calm.tally.check(calm.sent)?;
+    calm.check()?;
     let ack = commits(&mut stands).percentile(0.5).unwrap_or(f64::NAN);
-    let best = highest(&mut stands).await?;
+    let best = rate_max(&mut stands).await?;
     let of = if servers > 1 { format!(", {servers} servers") } else { String::new() };
-    let busy = calm.cpu / calm.seconds;
+    let busy = calm.cpu / calm.sending;
     let value = line(&calm.tally.latency, bytes, [idle, busy], best, ack);
     Ok(Row::new(
         &format!("{}{of}", grouped(connections as u64)),
@@ -95,47 +88,27 @@ async fn row(load: &Load, connections: usize, theirs: &str) -> Result<Row> {
 
 /// One line below [`HEAD`].
 fn line(latency: &Histogram, bytes: u64, cpu: [f64; 2], best: Option<f64>, ack: f64) -> String {
-    let at = |share| latency.percentile(share).unwrap_or(f64::NAN);
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| at(latency, share));
+    let shown = latency.percentile(0.5).unwrap_or(f64::NAN);
     let [idle, busy] = cpu.map(|share| format!("{:.1} %", share * 100.0));
     format!(
-        "{:>4} · {:>4} · {:>4} ms {:>20} {idle:>10} {busy:>9} {:>13} {:>16}",
-        short(at(0.5)),
-        short(at(0.95)),
-        short(at(0.99)),
+        "{p50:>4} · {p95:>4} · {p99:>4} ms {:>20} {idle:>10} {busy:>9} {:>13} {:>16}",
         format!("{:.1} MB", megabytes(bytes)),
         best.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", grouped(rate as u64))),
-        format!("{} ms", short(at(0.5) - ack)),
+        format!("{} ms", short(shown - ack)),
     )
 }
 
-/// The highest rate whose p99 stays below a tenth of a second; where not even the first is held, what is below it.
-async fn highest(stands: &mut [Stand]) -> Result<Option<f64>> {
-    let mut best = None;
-    for rate in RATES {
-        let Some(held) = rung(stands, rate).await? else { break };
-        best = Some(held);
-    }
+/// What was published a second in the best run that was held; where not even the first rate is, in the first below it that is.
+async fn rate_max(stands: &mut [Stand]) -> Result<Option<f64>> {
+    let mut run = async |rate| run(stands, rate, RUNG).await;
+    let mut best = highest(&RATES, &mut run).await?;
     for rate in RATES_BELOW {
-        if best.is_some() {
-            break;
-        }
-        best = rung(stands, rate).await?;
-    }
-    Ok(best)
-}
-
-/// What was published a second, if it was held; a rung is tried twice, for once may be a stall of the machine.
-async fn rung(stands: &mut [Stand], rate: f64) -> Result<Option<f64>> {
-    for _ in 0..2 {
-        let ran = run(stands, rate, RUNG).await?;
-        let p99 = ran.tally.latency.percentile(0.99).unwrap_or(f64::INFINITY);
-        let published = ran.sent as f64 / ran.seconds;
-        eprintln!("  {rate:>8.0}/s: {published:.0}/s, p99 {p99:.1} ms");
-        if published > rate * 0.95 && p99 < P99_MAX_MS && ran.tally.check(ran.sent).is_ok() {
-            return Ok(Some(published));
+        if best.is_none() {
+            best = highest(&[rate], &mut run).await?;
         }
     }
-    Ok(None)
+    Ok(best.as_ref().map(Ran::published))
 }
 
 /// How long acknowledgements took since the last look.
@@ -150,17 +123,8 @@ fn commits(stands: &mut [Stand]) -> Histogram {
 }
 
 /// A run over all servers at once.
-async fn run(stands: &mut [Stand], rate: f64, duration: Duration) -> Result<Sum> {
+async fn run(stands: &mut [Stand], rate: f64, duration: Duration) -> Result<Ran> {
     let each = rate / stands.len() as f64;
     let runs = try_join_all(stands.iter_mut().map(|stand| stand.run(each, duration))).await?;
-    let tally = Tally { counts: Answer::default(), latency: Histogram::default(), pictures: Histogram::default() };
-    let mut sum = Sum { tally, sent: 0, seconds: 0.0, cpu: 0.0 };
-    for ran in runs {
-        sum.tally.counts.add(&ran.tally.counts);
-        sum.tally.latency.add(&ran.tally.latency.sparse());
-        sum.sent += ran.sent;
-        sum.cpu += ran.cpu;
-        sum.seconds = sum.seconds.max(ran.sending);
-    }
-    Ok(sum)
+    runs.into_iter().reduce(|all, one| all.and(&one)).context("no server")
 }

@@ -11,15 +11,15 @@ use protocol::{
 use serde_json::json;
 
 use super::{
-    Load, Row,
+    Load, Row, Wait,
     crew::{Crew, Tally},
     house::House,
     load::orders::Seat,
     mark::Mark,
     process,
-    rows::{latency_facts, latency_text, megabytes},
+    rows::megabytes,
     target::{Follow, Target},
-    workers::{Crowd, Say, Workers},
+    workers::{Crowd, Workers},
 };
 
 /// Pictures a second, as a player wants them.
@@ -54,43 +54,10 @@ pub(crate) fn message(handle: u32, mark: Mark, bytes: usize) -> Vec<u8> {
     message
 }
 
-/// One run without pictures, one with them.
-pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let alone = run(load, false).await?;
-    let beside = run(load, true).await?;
-    let late = beside.tally.latency.max() - alone.tally.latency.percentile(0.5).unwrap_or(0.0);
-    let each = beside.cpu * 1e6 / beside.tally.counts.pictures.max(1) as f64;
-    let sent = beside.pictures * load.watchers as u64;
-    let watchers = load.watchers;
-    Ok(vec![
-        Row::new(
-            "frames: delivered",
-            format!(
-                "{} of {sent} ({watchers} watchers, {PICTURES_PER_SECOND} fps of {} KB; the rest conflated), {:.0} MB/s",
-                beside.tally.counts.pictures,
-                PICTURE_BYTES / 1024,
-                megabytes(beside.tally.counts.bytes) / beside.seconds
-            ),
-            json!({"delivered": beside.tally.counts.pictures, "sent": sent, "watchers": watchers}),
-        ),
-        Row::new(
-            "frames: server CPU for each delivered",
-            format!("{each:.1} µs  ({:.0} % of a core)", 100.0 * beside.cpu / beside.seconds),
-            json!({"microseconds": each, "cores": beside.cpu / beside.seconds}),
-        ),
-        Row::new("frames: sent → watcher", latency_text(&beside.tally.pictures), latency_facts(&beside.tally.pictures)),
-        Row::new(
-            "frames: events without them",
-            latency_text(&alone.tally.latency),
-            latency_facts(&alone.tally.latency),
-        ),
-        Row::new(
-            "frames: events beside them",
-            format!("{}; the latest {late:.1} ms behind the median without", latency_text(&beside.tally.latency)),
-            latency_facts(&beside.tally.latency),
-        )
-        .with("latest_behind_ms", json!(late)),
-    ])
+/// What was found.
+pub(crate) struct Frames {
+    alone: Ran,
+    beside: Ran,
 }
 
 struct Ran {
@@ -100,9 +67,58 @@ struct Ran {
     pictures: u64,
 }
 
-async fn run(load: &Load, with_pictures: bool) -> Result<Ran> {
+impl Frames {
+    /// By how much the latest event beside pictures is behind the median without, in milliseconds.
+    pub(crate) fn latest_behind_ms(&self) -> f64 {
+        self.beside.tally.latency.max() - self.alone.tally.latency.percentile(0.5).unwrap_or(0.0)
+    }
+
+    /// Of the server's processor time for each picture that was delivered.
+    pub(crate) fn micros(&self) -> f64 {
+        self.beside.cpu * 1e6 / self.beside.tally.counts.pictures.max(1) as f64
+    }
+}
+
+/// One run without pictures, one with them.
+pub(crate) async fn run(load: &Load) -> Result<Frames> {
+    Ok(Frames { alone: once(load, false).await?, beside: once(load, true).await? })
+}
+
+/// The mode.
+pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
+    let frames = run(load).await?;
+    let (late, each) = (frames.latest_behind_ms(), frames.micros());
+    let Frames { alone, beside } = &frames;
+    let (delivered, watchers) = (beside.tally.counts.pictures, load.watchers);
+    let sent = beside.pictures * watchers as u64;
+    let cores = beside.cpu / beside.seconds;
+    let mut last =
+        Row::latency("frames: events beside them", &beside.tally.latency).with("latest_behind_ms", json!(late));
+    last.value += &format!("; the latest {late:.1} ms behind the median without");
+    Ok(vec![
+        Row::new(
+            "frames: delivered",
+            format!(
+                "{delivered} of {sent} ({watchers} watchers, {PICTURES_PER_SECOND} fps of {} KB; the rest conflated), {:.0} MB/s",
+                PICTURE_BYTES / 1024,
+                megabytes(beside.tally.counts.bytes) / beside.seconds
+            ),
+            json!({"delivered": delivered, "sent": sent, "watchers": watchers}),
+        ),
+        Row::new(
+            "frames: server CPU for each delivered",
+            format!("{each:.1} µs  ({:.0} % of a core)", 100.0 * cores),
+            json!({"microseconds": each, "cores": cores}),
+        ),
+        Row::latency("frames: sent → watcher", &beside.tally.pictures),
+        Row::latency("frames: events without them", &alone.tally.latency),
+        last,
+    ])
+}
+
+async fn once(load: &Load, with_pictures: bool) -> Result<Ran> {
     let house = House::start(load).await?;
-    let crowd = Crowd { runs: 1, sockets: 1, durability: "strict", say: Say::Lines };
+    let crowd = Crowd { runs: 1, sockets: 1, wait: Wait::Strict };
     let mut workers = Workers::start(&house, crowd).await?;
     let target = Target::of_house(&house)?;
     let follow = if with_pictures { Follow::Pictures } else { Follow::Events };

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Load, Row, idle,
-    rows::{grouped, megabytes, short},
+    rows::{at, grouped, megabytes, short},
     stand::{Shape, Stand, Subject},
 };
 
@@ -59,7 +59,7 @@ async fn cost(load: &Load, name: &str, shape: Shape, rates: &[f64]) -> Result<Ve
     for rate in rates {
         let before = stand.processor_seconds()?.0;
         let ran = stand.run(*rate, EACH).await?;
-        ran.tally.check(ran.sent * shape.watchers as u64)?;
+        ran.check()?;
         let cores = (stand.processor_seconds()?.0 - before) / ran.seconds;
         let bytes = stand.memory()?.0;
         let name = if rates.len() > 1 { format!("{name}, {rate:.0} events/s") } else { name.to_owned() };
@@ -67,7 +67,7 @@ async fn cost(load: &Load, name: &str, shape: Shape, rates: &[f64]) -> Result<Ve
             "{:.1} MB · {:.1} % of a core · p50 {} p99 {} ms",
             megabytes(bytes),
             cores * 100.0,
-            short(ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN)),
+            at(&ran.tally.latency, 0.5),
             short(ran.p99())
         );
         rows.push(Row::new(&name, text, json!({"bytes": bytes, "cores": cores, "rate": rate, "p99_ms": ran.p99()})));

@@ -56,7 +56,6 @@ impl House {
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
             .env("JWT_SECRET", SECRET)
-            .env("RUSHES_DURABILITY", load.durability.word())
             .env("RUSHES_WORKER_PIPELINES", "true")
             // A thousand watchers of one generation are one user here, which nobody is.
             .env("RUSHES_LIMITS_CONNECTS_PER_USER", "off")

@@ -1,5 +1,5 @@
-//! A process of the load: thousands of WebSocket connections on one thread, each checked for what is missing, doubled or out
-//! of order. It knows no server: how a connection gets ready is in its [`orders::Plan`].
+//! A process of the load: thousands of connections on one thread, over WebSocket, SSE or long-poll, each checked for what is
+//! missing, doubled or out of order. It knows no server: how a connection gets ready is in its [`orders::Plan`].
 //!
 //! ```text
 //! load/orders.rs   what it is told and what it answers
@@ -10,7 +10,7 @@
 
 mod board;
 mod follow;
-mod http;
+pub(crate) mod http;
 pub(crate) mod orders;
 
 use std::{io::Write, rc::Rc, sync::Arc};

@@ -13,7 +13,6 @@ use super::{
     storm,
     target::Target,
     unique,
-    workers::Say,
 };
 
 /// Idle servers are watched for one round of pings.
@@ -47,8 +46,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         columns.push(column(load, "Rushes, durable", &Subject::durable()).await?);
     }
     if load.wants("relayed") {
-        let relayed = Subject::House { durability: "relay", say: Say::Progress };
-        columns.push(column(load, "Rushes, relayed", &relayed).await?);
+        columns.push(column(load, "Rushes, relayed", &Subject::relayed()).await?);
     }
     for target in targets {
         let name = target.name.clone();
@@ -62,7 +60,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
 async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
     let mut column = Column { name: name.to_owned(), ..Column::default() };
     let idle = match subject {
-        Subject::House { .. } => idle::house(load, CONNECTIONS, WATCHED).await?,
+        Subject::House(_) => idle::house(load, CONNECTIONS, WATCHED).await?,
         Subject::Peer(target) => idle::peer(load, target, CONNECTIONS, WATCHED).await?,
     };
     let beside =
@@ -79,12 +77,12 @@ async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
     let bus = calm.cpu_beside * 1e6 / calm.sent as f64;
     let beside = if bus > 0.0 { format!(" (and {bus:.0} of bus)") } else { String::new() };
     column.cell("µs of CPU an event, at that rate", Some(each), format!("{each:.0}{beside}"));
-    let best = stand.climb(&unique::RATES, unique::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&unique::RATES).await?;
     let rate = best.as_ref().map(super::stand::Ran::published);
     column.cell("unique/s, p99 < 100 ms", rate, rate.map_or_else(|| "none".to_owned(), |rate| grouped(rate as u64)));
     drop(stand);
     let mut stand = Stand::start(load, subject, Shape::broadcast(WATCHERS)).await?;
-    let best = stand.climb(&broadcast::RATES, broadcast::RUNG, unique::P99_MAX_MS).await?;
+    let best = stand.highest(&broadcast::RATES).await?;
     let rate = best.as_ref().map(super::stand::Ran::delivered);
     column.cell(
         "deliveries/s, 1,000 watchers",
@@ -107,7 +105,7 @@ async fn column(load: &Load, name: &str, subject: &Subject) -> Result<Column> {
 
 fn keeps(subject: &Subject) -> bool {
     match subject {
-        Subject::House { .. } => true,
+        Subject::House(_) => true,
         Subject::Peer(target) => target.keeps(),
     }
 }

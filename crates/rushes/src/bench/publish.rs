@@ -39,7 +39,7 @@ pub(crate) struct Pipes {
     address: String,
     channels: Vec<String>,
     pipes: Vec<Pipe>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 struct Pipe {
@@ -57,19 +57,12 @@ struct Answers {
 }
 
 impl Publisher {
-    /// Publishes each of `items`, a channel and its mark.
-    pub(crate) async fn send(&mut self, items: &[(usize, Mark)]) -> Result<()> {
+    /// Publishes each of `items`, a channel and its mark. With `keep`, and where the server keeps nothing by itself, the latest of
+    /// each channel is kept as its documents say.
+    pub(crate) async fn send(&mut self, items: &[(usize, Mark)], keep: bool) -> Result<()> {
         match self {
             Self::Workers(workers) => workers.send(items).await,
-            Self::Pipes(pipes) => pipes.send(items, false).await,
-        }
-    }
-
-    /// The same; where the server keeps nothing by itself, the latest of each channel is kept as its documents say.
-    pub(crate) async fn send_kept(&mut self, items: &[(usize, Mark)]) -> Result<()> {
-        match self {
-            Self::Workers(workers) => workers.send(items).await,
-            Self::Pipes(pipes) => pipes.send(items, true).await,
+            Self::Pipes(pipes) => pipes.send(items, keep).await,
         }
     }
 
@@ -91,7 +84,7 @@ impl Pipes {
             address: target.publish.clone(),
             channels,
             pipes: Vec::new(),
-            _readers: JoinSet::new(),
+            readers: JoinSet::new(),
         };
         for _ in 0..connections {
             let stream = TcpStream::connect(&target.publish).await.with_context(|| target.publish.clone())?;
@@ -99,7 +92,7 @@ impl Pipes {
             let (mut reader, mut writer) = stream.into_split();
             let (answers, pattern) = (Arc::<Answers>::default(), answer_of(target.dialect));
             let counted = Arc::clone(&answers);
-            pipes._readers.spawn(async move {
+            pipes.readers.spawn(async move {
                 let mut buffer = vec![0; 64 * 1024];
                 let mut kept = 0;
                 while let Ok(read @ 1..) = reader.read(&mut buffer[kept..]).await {
@@ -218,21 +211,17 @@ const fn answer_of(dialect: Dialect) -> &'static [u8] {
 
 /// How often `pattern` is there, and where the last one ends.
 fn count(bytes: &[u8], pattern: &[u8]) -> (u64, usize) {
-    let (mut found, mut at) = (0, 0);
+    let (mut found, mut at, mut end) = (0, 0, 0);
     while let Some(window) = bytes.get(at..at + pattern.len()) {
         if window == pattern {
             found += 1;
             at += pattern.len();
+            end = at;
         } else {
             at += 1;
         }
     }
-    let end = if found == 0 { 0 } else { last_end(bytes, pattern) };
     (found, end)
-}
-
-fn last_end(bytes: &[u8], pattern: &[u8]) -> usize {
-    bytes.windows(pattern.len()).rposition(|window| window == pattern).map_or(0, |at| at + pattern.len())
 }
 
 /// A command of Redis.

@@ -19,6 +19,11 @@ impl Row {
         Self { name: name.to_owned(), value, facts }
     }
 
+    /// A row of percentiles.
+    pub(crate) fn latency(name: &str, latency: &Histogram) -> Self {
+        Self::new(name, latency_text(latency), latency_facts(latency))
+    }
+
     /// The same with one more fact.
     pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
         self.facts[key] = value;
@@ -43,15 +48,8 @@ pub(crate) fn json(rows: &[Row]) -> Value {
 
 /// Percentiles for people.
 pub(crate) fn latency_text(latency: &Histogram) -> String {
-    let at = |share| latency.percentile(share).unwrap_or(f64::NAN);
-    format!(
-        "p50 {} · p95 {} · p99 {} · max {} ms  ({} samples)",
-        short(at(0.5)),
-        short(at(0.95)),
-        short(at(0.99)),
-        short(latency.max()),
-        grouped(latency.len())
-    )
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| at(latency, share));
+    format!("p50 {p50} · p95 {p95} · p99 {p99} · max {} ms  ({} samples)", short(latency.max()), grouped(latency.len()))
 }
 
 /// Percentiles for programs and plots.
@@ -59,6 +57,11 @@ pub(crate) fn latency_facts(latency: &Histogram) -> Value {
     let at = |share| latency.percentile(share);
     json!({"p50_ms": at(0.5), "p90_ms": at(0.9), "p95_ms": at(0.95), "p99_ms": at(0.99), "p999_ms": at(0.999),
         "max_ms": latency.max(), "samples": latency.len()})
+}
+
+/// The milliseconds below which `share` of all lie, for people.
+pub(crate) fn at(latency: &Histogram, share: f64) -> String {
+    short(latency.percentile(share).unwrap_or(f64::NAN))
 }
 
 /// Three digits that matter.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    Load, clock,
+    Load, Wait,
+    climb::{RUNG, highest},
+    clock,
     crew::{Crew, Tally},
     house::House,
     load::orders::{Seat, Transport},
@@ -13,7 +15,7 @@ use super::{
     process,
     publish::{Pipes, Publisher},
     target::{Dialect, Follow, Target},
-    workers::{Crowd, Say, Workers},
+    workers::{Crowd, Workers},
 };
 
 /// What is due in so long is written at once.
@@ -29,7 +31,7 @@ const SOCKETS: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
     /// Ours, started anew, with what its events wait for.
-    House { durability: &'static str, say: Say },
+    House(Wait),
     /// One that runs already.
     Peer(Box<Target>),
 }
@@ -37,7 +39,12 @@ pub(crate) enum Subject {
 impl Subject {
     /// Ours, with every event durable before anybody sees it.
     pub(crate) const fn durable() -> Self {
-        Self::House { durability: "strict", say: Say::Lines }
+        Self::House(Wait::Strict)
+    }
+
+    /// Ours, with progress that is shown and not stored.
+    pub(crate) const fn relayed() -> Self {
+        Self::House(Wait::Relay)
     }
 }
 
@@ -74,7 +81,7 @@ pub(crate) struct Stand {
     numbers: Vec<u32>,
     turn: usize,
     /// By how much the bench itself was behind its plan at worst, since the last run began, in nanoseconds.
-    late_max: u64,
+    behind_max: u64,
     /// The server's own memory before anybody connected, in bytes.
     own_memory_before: u64,
     _house: Option<House>,
@@ -83,7 +90,11 @@ pub(crate) struct Stand {
 /// What one run did.
 pub(crate) struct Ran {
     pub(crate) tally: Tally,
+    /// Messages a second, as they were wanted.
+    pub(crate) rate: f64,
     pub(crate) sent: u64,
+    /// Deliveries of what was sent.
+    expected: u64,
     /// From the first message to the last delivery.
     pub(crate) seconds: f64,
     /// From the first message to the last.
@@ -92,10 +103,29 @@ pub(crate) struct Ran {
     pub(crate) cpu: f64,
     pub(crate) cpu_beside: f64,
     /// By how much the bench was behind its plan at worst, in milliseconds: latencies hold that as well.
-    pub(crate) late_max_ms: f64,
+    pub(crate) behind_max_ms: f64,
 }
 
 impl Ran {
+    /// This run and another at the same time, over another server.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.tally.add(&other.tally);
+        self.rate += other.rate;
+        self.sent += other.sent;
+        self.expected += other.expected;
+        self.seconds = self.seconds.max(other.seconds);
+        self.sending = self.sending.max(other.sending);
+        self.cpu += other.cpu;
+        self.cpu_beside += other.cpu_beside;
+        self.behind_max_ms = self.behind_max_ms.max(other.behind_max_ms);
+        self
+    }
+
+    /// Fails unless everything came, once, in order.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.tally.check(self.expected)
+    }
+
     /// Deliveries a second.
     pub(crate) fn delivered(&self) -> f64 {
         self.tally.counts.received as f64 / self.seconds
@@ -121,10 +151,10 @@ impl Stand {
     /// The same, over one of our transports.
     pub(crate) async fn start_over(load: &Load, subject: &Subject, shape: Shape, transport: Transport) -> Result<Self> {
         let (target, publisher, channels, house) = match subject {
-            Subject::House { durability, say } => {
+            Subject::House(wait) => {
                 let house = House::start(load).await?;
                 let target = Target::of_house(&house)?;
-                let crowd = Crowd { runs: shape.channels, sockets: SOCKETS, durability, say: *say };
+                let crowd = Crowd { runs: shape.channels, sockets: SOCKETS, wait: *wait };
                 let workers = Workers::start(&house, crowd).await?;
                 let seat = |run: &super::workers::Run| {
                     Ok(Seat { channel: run.generation.clone(), token: house.mint(&run.user)?, stalls: false })
@@ -159,7 +189,7 @@ impl Stand {
         let mut crew = Crew::start(plans, load.load_core).await?;
         crew.open(OPENED_AT_ONCE, 0, Duration::from_secs(120)).await?;
         let numbers = vec![0; shape.channels];
-        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, late_max: 0, own_memory_before, _house: house })
+        Ok(Self { target, crew, publisher, shape, numbers, turn: 0, behind_max: 0, own_memory_before, _house: house })
     }
 
     /// Publishes `rate` messages a second for `duration`, round about the channels, and waits until all are delivered.
@@ -167,7 +197,7 @@ impl Stand {
         self.crew.report().await?;
         let (before, beside) = self.processor_seconds()?;
         let start = clock::nanos();
-        self.late_max = 0;
+        self.behind_max = 0;
         let sent = self.publish(rate, duration).await?;
         let sending = clock::nanos();
         let expected = sent * (self.shape.watchers + self.shape.stalling) as u64;
@@ -176,13 +206,15 @@ impl Stand {
         let tally = self.crew.report().await?;
         let seconds = |until: u64| until.saturating_sub(start) as f64 / 1e9;
         Ok(Ran {
+            rate,
             sent,
+            expected,
             seconds: seconds(tally.counts.at.max(sending)),
             sending: seconds(sending),
             tally,
             cpu: cpu - before,
             cpu_beside: cpu_beside - beside,
-            late_max_ms: self.late_max as f64 / 1e6,
+            behind_max_ms: self.behind_max as f64 / 1e6,
         })
     }
 
@@ -195,7 +227,7 @@ impl Stand {
         for at in 0..u64::try_from(ticks)? {
             tick.tick().await;
             let offset = at * u64::try_from(TICK.as_nanos())?;
-            self.late_max = self.late_max.max(clock::nanos().saturating_sub(start + offset));
+            self.behind_max = self.behind_max.max(clock::nanos().saturating_sub(start + offset));
             let due = (rate * (offset as f64 / 1e9 + TICK.as_secs_f64())) as u64;
             items.clear();
             for _ in sent..due {
@@ -204,7 +236,7 @@ impl Stand {
                 self.turn = (self.turn + 1) % self.numbers.len();
             }
             sent = due.max(sent);
-            self.publisher.send(&items).await?;
+            self.publisher.send(&items, false).await?;
             let late = clock::nanos().saturating_sub(start + offset);
             // Twice as long as planned: what is beyond this server's means says no more by going on.
             if u128::from(late) > duration.as_nanos() {
@@ -222,7 +254,7 @@ impl Stand {
         let channels: Vec<_> = (0..self.numbers.len()).collect();
         for some in channels.chunks(256) {
             let items: Vec<_> = some.iter().map(|channel| (*channel, Mark { number: next, due })).collect();
-            self.publisher.send_kept(&items).await?;
+            self.publisher.send(&items, true).await?;
         }
         self.numbers.fill(next);
         self.publisher.settle().await?;
@@ -244,32 +276,8 @@ impl Stand {
         Ok(process::own_memory(&self.target.processes)?.saturating_sub(self.own_memory_before))
     }
 
-    /// Climbs rates until one fails twice, and answers the best run before that. A rung fails when p99 passes `bound_ms`,
-    /// when something is lost, or when publishing cannot keep up; once may be a stall that any server has now and then.
-    pub(crate) async fn climb(&mut self, rates: &[f64], each: Duration, bound_ms: f64) -> Result<Option<Ran>> {
-        let mut best: Option<Ran> = None;
-        for rate in rates {
-            let first = self.rung(*rate, each, bound_ms).await?;
-            let held = if first.is_some() { first } else { self.rung(*rate, each, bound_ms).await? };
-            let Some(ran) = held else { break };
-            best = Some(ran);
-        }
-        Ok(best)
-    }
-
-    /// One run, if it was good enough.
-    async fn rung(&mut self, rate: f64, each: Duration, bound_ms: f64) -> Result<Option<Ran>> {
-        let ran = self.run(rate, each).await?;
-        let deliveries = ran.sent * (self.shape.watchers + self.shape.stalling) as u64;
-        let whole = ran.tally.check(deliveries);
-        eprintln!(
-            "  {:<8} {rate:>8.0}/s: p50 {:.1} ms, p99 {:.1} ms{}",
-            self.target.name,
-            ran.tally.latency.percentile(0.5).unwrap_or(f64::NAN),
-            ran.p99(),
-            whole.as_ref().err().map_or_else(String::new, |error| format!("; {error}"))
-        );
-        let good = whole.is_ok() && ran.p99() < bound_ms && ran.published() > rate * 0.95;
-        Ok(good.then_some(ran))
+    /// The best run of `rates` that was held.
+    pub(crate) async fn highest(&mut self, rates: &[f64]) -> Result<Option<Ran>> {
+        highest(rates, async |rate| self.run(rate, RUNG).await).await
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run(load: &Load, subject: &Subject, connections: usize) -> R
 
 /// The mode.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let storm = run(load, &Subject::durable(), load.connections).await?;
+    let storm = run(load, &load.subject(), load.connections).await?;
     Ok(vec![Row::new(
         &format!("storm: {} drop and come back", grouped(load.connections as u64)),
         format!(

@@ -6,14 +6,7 @@ use access::Role;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{
-    Load, Row, clock,
-    histogram::Histogram,
-    house::House,
-    peer::Peer,
-    rows::{latency_facts, latency_text},
-    workers,
-};
+use super::{Load, Row, clock, histogram::Histogram, house::House, peer::Peer, workers};
 
 /// Submissions at most: they wait in the queue, and an owner has a limit.
 const SUBMISSIONS_MAX: u64 = 900;
@@ -22,7 +15,7 @@ const SUBMISSIONS_MAX: u64 = 900;
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
     let house = House::start(load).await?;
     // The pipeline is known once its worker said hello; it leaves again, so that what is submitted stays queued.
-    drop(workers::greet(&house, 0, &[1], load.durability.word()).await?);
+    drop(workers::greet(&house, 0, &[1], load.durability.unwrap_or_default()).await?);
     let mut peer = Peer::connect(&house.door, "/v1/live", &house.token("bench", Role::User)?).await?;
     peer.say(&json!({"type": "subscribe", "mine": true})).await?;
     peer.hear_until(|message| message["type"] == "subscribed").await?;
@@ -37,5 +30,5 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         ensure!(answer["type"] == "status_update", "a submission was refused: {answer}");
         latency.record(clock::nanos().saturating_sub(sent));
     }
-    Ok(vec![Row::new("submit to first status", latency_text(&latency), latency_facts(&latency))])
+    Ok(vec![Row::latency("submit to first status", &latency)])
 }

@@ -78,7 +78,7 @@ async fn events(load: &Load, name: &str) -> Result<Row> {
     let rate = load.rate.unwrap_or(RATE);
     let mut stand = Stand::start(load, &Subject::durable(), Shape::unique(connections)).await?;
     let ran = stand.run(rate, load.duration()).await?;
-    ran.tally.check(ran.sent)?;
+    ran.check()?;
     let micros = ran.cpu * 1e6 / ran.sent.max(1) as f64;
     let bytes = stand.grown()? as f64 / connections.max(1) as f64;
     let text = format!(

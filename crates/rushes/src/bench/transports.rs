@@ -26,7 +26,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         let mut stand = Stand::start_over(load, &Subject::durable(), Shape::unique(connections), transport).await?;
         let each = stand.grown()? / connections as u64;
         let ran = stand.run(rate, load.duration()).await?;
-        ran.tally.check(ran.sent)?;
+        ran.check()?;
         let cpu = ran.cpu * 1e6 / ran.sent as f64;
         let text = format!(
             "{}; {} bytes a connection, {cpu:.0} µs of server CPU an event",

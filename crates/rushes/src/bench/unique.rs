@@ -1,15 +1,12 @@
 //! Every connection watches a generation of its own.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::json;
 
 use super::{
     Load, Row,
-    rows::{grouped, latency_facts, latency_text, megabytes, short},
-    stand::{Shape, Stand, Subject},
-    workers::Say,
+    rows::{grouped, latency_facts, megabytes, short},
+    stand::{Shape, Stand},
 };
 
 /// A load that any server takes: latency without queues.
@@ -19,26 +16,18 @@ pub(crate) const RATES: [f64; 13] = [
     2_500.0, 5_000.0, 7_500.0, 10_000.0, 12_500.0, 15_000.0, 17_500.0, 20_000.0, 25_000.0, 30_000.0, 40_000.0,
     50_000.0, 60_000.0,
 ];
-/// Seconds of each rung.
-pub(crate) const RUNG: Duration = Duration::from_secs(4);
-/// People notice a tenth of a second.
-pub(crate) const P99_MAX_MS: f64 = 100.0;
 
 /// Latency at a calm rate, and the highest rate with p99 below a tenth of a second.
 pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
-    let say = if load.durability.word() == "relay" { Say::Progress } else { Say::Lines };
-    let subject = Subject::House { durability: load.durability.word(), say };
-    let mut stand = Stand::start(load, &subject, Shape::unique(load.connections)).await?;
+    let mut stand = Stand::start(load, &load.subject(), Shape::unique(load.connections)).await?;
     let rate = load.rate.unwrap_or(CALM_RATE);
     let calm = stand.run(rate, load.duration()).await?;
-    calm.tally.check(calm.sent)?;
+    calm.check()?;
     let memory = stand.memory()?.0;
     let each = calm.cpu * 1e6 / calm.sent.max(1) as f64;
     let name = format!("unique: {} connections, {rate:.0} events/s", grouped(load.connections as u64));
     let mut rows = vec![
-        Row::new(&name, latency_text(&calm.tally.latency), latency_facts(&calm.tally.latency))
-            .with("rate", json!(rate))
-            .with("connections", json!(load.connections)),
+        Row::latency(&name, &calm.tally.latency).with("rate", json!(rate)).with("connections", json!(load.connections)),
         Row::new(
             "unique: server at that rate",
             format!(
@@ -50,7 +39,7 @@ pub(crate) async fn measure(load: &Load) -> Result<Vec<Row>> {
         ),
     ];
     if load.rate.is_none() {
-        let best = stand.climb(&RATES, RUNG, P99_MAX_MS).await?;
+        let best = stand.highest(&RATES).await?;
         rows.push(best.map_or_else(
             || Row::new("unique: highest rate with p99 < 100 ms", "none".to_owned(), json!({"rate": 0})),
             |best| {

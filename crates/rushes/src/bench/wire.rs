@@ -9,11 +9,12 @@ use std::{
     path::Path,
     pin::Pin,
     process::Command,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context as Waking, Poll},
 };
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -119,14 +120,14 @@ impl ClientSessionStore for Purse {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tickets = self.tickets.lock();
         if tickets.len() < TICKETS_MAX {
             tickets.push_back(ticket);
         }
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tickets = self.tickets.lock();
         if self.coming == Coming::Back { tickets.pop_front() } else { None }
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,12 +12,13 @@ use std::{
 
 use access::Role;
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use protocol::limits;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, sync::mpsc, task::JoinSet};
 
 use super::{
-    clock,
+    Wait, clock,
     frame::{self, masked},
     histogram::Histogram,
     house::House,
@@ -37,15 +38,6 @@ pub(crate) const EVENTS_BEFORE: u64 = 2;
 /// How an acknowledgement of one of our lines begins, up to its number.
 const ACK: &[u8] = br#"{"type":"ack","eventId":"b"#;
 
-/// What is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Say {
-    /// Durable lines, each acknowledged.
-    Lines,
-    /// Progress, which a `relay` pipeline shows and does not store.
-    Progress,
-}
-
 /// How many workers take how many runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Crowd {
@@ -53,9 +45,8 @@ pub(crate) struct Crowd {
     pub(crate) runs: usize,
     /// Worker sockets they are spread over.
     pub(crate) sockets: usize,
-    /// What their events wait for: strict, relaxed or relay.
-    pub(crate) durability: &'static str,
-    pub(crate) say: Say,
+    /// What their events wait for.
+    pub(crate) wait: Wait,
 }
 
 /// A generation that runs, and whose it is.
@@ -72,10 +63,11 @@ pub(crate) struct Run {
 /// All of them.
 pub(crate) struct Workers {
     pub(crate) runs: Vec<Run>,
-    say: Say,
+    /// Is what they say progress, which a `relay` pipeline shows and does not store? Else it is durable lines, each acknowledged.
+    relayed: bool,
     sockets: Vec<Socket>,
     said: u64,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 struct Socket {
@@ -112,12 +104,17 @@ impl Workers {
             .collect();
         let mut takers = JoinSet::new();
         for socket in 0..sockets {
-            let peer = greet(house, socket, &pools, crowd.durability).await?;
+            let peer = greet(house, socket, &pools, crowd.wait).await?;
             takers.spawn(async move { Ok::<_, anyhow::Error>((socket, take(peer, share).await?)) });
         }
         let users = submit(house, share * sockets, &pools, sockets).await?;
-        let mut workers =
-            Self { runs: Vec::new(), say: crowd.say, sockets: Vec::new(), said: 0, _tasks: JoinSet::new() };
+        let mut workers = Self {
+            runs: Vec::new(),
+            relayed: crowd.wait == Wait::Relay,
+            sockets: Vec::new(),
+            said: 0,
+            tasks: JoinSet::new(),
+        };
         let mut taken: Vec<_> = takers.join_all().await.into_iter().collect::<Result<_>>()?;
         taken.sort_unstable_by_key(|(socket, _)| *socket);
         for (socket, (peer, granted)) in taken {
@@ -138,7 +135,7 @@ impl Workers {
         let answers = Arc::<Answers>::default();
         let heard = Arc::clone(&answers);
         let (batches, mut waiting) = mpsc::channel::<Vec<u8>>(BATCHES_MAX);
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let trouble = loop {
                 match reader.hear_some(|text| heard.take(text)).await {
                     Ok(()) => heard.came.notify_waiters(),
@@ -148,7 +145,7 @@ impl Workers {
             let _ = heard.trouble.set(trouble);
             heard.came.notify_waiters();
         });
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let mut life = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
             let beat = masked(frame::TEXT, br#"{"type":"heartbeat","tokens":0}"#);
             loop {
@@ -172,18 +169,16 @@ impl Workers {
     pub(crate) async fn send(&mut self, items: &[(usize, Mark)]) -> Result<()> {
         for (run, mark) in items {
             let socket = &mut self.sockets[self.runs[*run].socket];
-            if self.say == Say::Lines && socket.unacked() >= UNACKED_MAX {
+            if !self.relayed && socket.unacked() >= UNACKED_MAX {
                 socket.flush().await?;
                 socket.wait(UNACKED_MAX - 1).await?;
             }
             self.said += 1;
-            let text = line(self.say, &self.runs[*run].lease, self.said, *mark);
+            let text = line(self.relayed, &self.runs[*run].lease, self.said, *mark);
             socket.batch.extend_from_slice(&masked(frame::TEXT, text.as_bytes()));
             socket.sent += 1;
-            if self.say == Say::Lines
-                && let Ok(mut due) = socket.answers.due.lock()
-            {
-                due.0.insert(self.said, mark.due);
+            if !self.relayed {
+                socket.answers.due.lock().0.insert(self.said, mark.due);
             }
         }
         for socket in &mut self.sockets {
@@ -204,16 +199,14 @@ impl Workers {
     pub(crate) fn commits(&mut self) -> Histogram {
         let mut all = Histogram::default();
         for socket in &self.sockets {
-            if let Ok(mut due) = socket.answers.due.lock() {
-                all.add(&std::mem::take(&mut due.1).sparse());
-            }
+            all.add(&std::mem::take(&mut socket.answers.due.lock().1).sparse());
         }
         all
     }
 
     /// Waits until every line is acknowledged.
     pub(crate) async fn settle(&mut self) -> Result<()> {
-        if self.say == Say::Lines {
+        if !self.relayed {
             for socket in &mut self.sockets {
                 socket.wait(0).await?;
             }
@@ -229,9 +222,8 @@ impl Answers {
             self.acked.fetch_add(1, Relaxed);
             let digits = id.iter().take_while(|byte| byte.is_ascii_digit());
             let id = digits.fold(0_u64, |id, digit| id * 10 + u64::from(digit - b'0'));
-            if let Ok(mut due) = self.due.lock()
-                && let Some(since) = due.0.remove(&id)
-            {
+            let mut due = self.due.lock();
+            if let Some(since) = due.0.remove(&id) {
                 due.1.record(clock::nanos().saturating_sub(since));
             }
         } else if [&br#"{"type":"refused""#[..], br#"{"type":"error""#, br#"{"type":"lease_lost""#]
@@ -269,29 +261,28 @@ impl Socket {
     }
 }
 
-fn line(say: Say, lease: &str, id: u64, mark: Mark) -> String {
+fn line(relayed: bool, lease: &str, id: u64, mark: Mark) -> String {
     let rest = format!(
         r#""message":"Generating frames (22/48)","metadata":{{"currentFrame":22,"totalFrames":48,"estimatedSecondsRemaining":65,"mark":"{mark}"}}}}"#
     );
-    match say {
-        Say::Lines => format!(r#"{{"type":"event","lease":"{lease}","eventId":"b{id}","event":"log",{rest}"#),
+    if relayed {
         // Rises by hundredths, so that none is a repetition of the one before.
-        Say::Progress => {
-            let progress = f64::from(mark.number.min(9_900)) / 100.0;
-            format!(r#"{{"type":"progress","lease":"{lease}","stage":"publishing","progress":{progress},{rest}"#)
-        }
+        let progress = f64::from(mark.number.min(9_900)) / 100.0;
+        format!(r#"{{"type":"progress","lease":"{lease}","stage":"publishing","progress":{progress},{rest}"#)
+    } else {
+        format!(r#"{{"type":"event","lease":"{lease}","eventId":"b{id}","event":"log",{rest}"#)
     }
 }
 
 /// A worker of the bench's pipelines, one for each pool, without any run.
-pub(crate) async fn greet(house: &House, socket: usize, pools: &[usize], durability: &str) -> Result<Peer> {
+pub(crate) async fn greet(house: &House, socket: usize, pools: &[usize], wait: Wait) -> Result<Peer> {
     let mut peer = Peer::connect(&house.door, "/v1/worker", &house.token("bench", Role::Worker)?).await?;
     let slots: serde_json::Map<_, _> =
         pools.iter().enumerate().map(|(pool, slots)| (format!("bench{pool}"), json!(slots))).collect();
     // An hour: longer than any measurement.
     let stage = |pool| json!({"name": "publishing", "pool": format!("bench{pool}"), "timeoutMs": 3_600_000, "stallMs": 3_600_000});
     let pipelines: Vec<_> = (0..pools.len())
-        .map(|pool| json!({"name": format!("bench{pool}"), "version": 1, "durability": durability, "stages": [stage(pool)]}))
+        .map(|pool| json!({"name": format!("bench{pool}"), "version": 1, "durability": wait.word(), "stages": [stage(pool)]}))
         .collect();
     peer.say(&json!({"type": "hello", "worker": format!("bench{socket}"), "instance": "1", "pools": slots,
         "pipelines": pipelines}))

@@ -81,6 +81,7 @@ impl Bench {
 
     /// What was measured; a signal ends it, and with it every server and load it started.
     async fn measured(&self) -> Result<Vec<bench::Row>, Fault> {
+        bench::check(self.mode, &self.load).map_err(|error| Fault::usage(error.to_string()))?;
         let signals = Signals::listen()?;
         tokio::select! {
             biased;

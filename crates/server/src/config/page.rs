@@ -86,20 +86,20 @@ pub fn reference_page() -> String {
         page,
         "\n## `[[pipeline]]`\n\nPipelines beside the built-in `video` and `external`, only in the file or in files of the \
          folder `pipelines`. A stage has a `name` and may have `pool` (default `gpu`), `weight` (1), `message`, `timeout` \
-         (`30m`), `stall` (`2m`), `retries` (3), `backoff` (`200ms`, doubling) and `backoff_max` (`1m`), `breaker` (what it \
-         leans on; its pool), `bigger_pool` (where it is tried again when it ran out of memory), `keep` (false) and \
+         (`30m`), `stall` (`2m`), `retries` (3), `backoff` (`200ms`, doubling) and `backoff_max` (`1m`), `breaker` (its \
+         backend; default the pool), `bigger_pool` (the pool of a retry after it ran out of memory), `keep` (false) and \
          `expected` (`10s`). A version, once used, is never changed: raise `version`.\n\n```toml\n{}```\n\n\
-         ## `[[tenant]]`\n\nWhat one tenant may use, where it is not as `[limits]` says.\n\n```toml\n{}```\n",
+         ## `[[tenant]]`\n\nWhat one tenant may use, where that differs from `[limits]`.\n\n```toml\n{}```\n",
         pipeline::EXAMPLE,
         tenant::EXAMPLE
     );
     let _ = write!(
         page,
         "\n## `[[webhook]]`\n\nEndpoints that are told of a tenant's generations by HTTP, only in the file; \
-         [webhooks](../webhooks.md) says what they get. An endpoint has a `name`, a `url` and a `secret` (or several while \
+         [webhooks](../webhooks.md) describes what they get. An endpoint has a `name`, a `url` and a `secret` (or several while \
          receivers change over, or a `secret_file` with one a line), and may have `tenant` (default `default`), `events` \
-         (default the three ends; `[\"*\"]` is all) and `retries`, the waits between tries (up to three days). An \
-         endpoint that is taken out of the file is forgotten with what it still had to get.\n\n```toml\n{}```\n",
+         (default the three ends; `[\"*\"]` is all) and `retries`, the waits between tries (at most 16, each of `10ms` to \
+         `24h`; nine by default, some three days in all). An endpoint that is removed from the file is forgotten with what was still to be sent to it.\n\n```toml\n{}```\n",
         webhook::EXAMPLE
     );
     page

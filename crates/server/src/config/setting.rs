@@ -115,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "secret",
         takes: "text, 32 bytes or more",
-        doc: "Signs and checks every token. The same on all nodes; whoever knows it is everybody. Prefer `secret_file`.",
+        doc: "Signs and checks every token. The same on all nodes. Anybody who knows it can act as any user. Prefer `secret_file`.",
         since: "0.1.0",
         environment_alias: Some("JWT_SECRET"),
         secret: true,
@@ -221,7 +221,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "external_stall",
         takes: "from 1s to 7d",
-        doc: "A generation of pipeline `external` whose producer is silent for so long has failed.",
+        doc: "A generation of pipeline `external` fails when its producer is silent for this time.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -310,7 +310,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "retention.events",
         takes: "from 1m to 3650d, or off",
-        doc: "Finished generations and their events are removed after so long.",
+        doc: "Finished generations and their events are removed after this time.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -323,7 +323,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "retention.artifacts",
         takes: "from 1m to 3650d, or off",
-        doc: "Films and other files of finished generations are removed after so long; their events stay.",
+        doc: "Films and other files of finished generations are removed after this time; their events stay.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -336,7 +336,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "retention.uploads",
         takes: "from 1m to 3650d, or off",
-        doc: "Uploaded input files are removed after so long, unless an unfinished generation names them.",
+        doc: "Uploaded input files are removed after this time, unless an unfinished generation names them.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -414,7 +414,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.upload_bytes_per_owner",
         takes: "from 1MiB to 1048576GiB, or off",
-        doc: "Uploads kept for one owner with a token of role `user`, together, each counted for at least 64 KiB; what does not fit answers 413 `too_large`. They make room as `retention.uploads` removes them. Tokens of other roles are not bounded.",
+        doc: "Bytes of all uploads kept for one owner with a token of role `user`, each counted for at least 64 KiB; an upload that does not fit answers 413 `too_large`. `retention.uploads` makes room again. Tokens of other roles are not bounded.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -448,7 +448,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "lease.silence",
         takes: "from 5s to 10m",
-        doc: "A worker that says nothing for so long on an open socket has lost its runs. It speaks every 2 s.",
+        doc: "A worker that sends nothing for this time on an open socket loses its runs. It sends a heartbeat every 2 s.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -461,7 +461,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "lease.after_close",
         takes: "from 1s to 10m",
-        doc: "A worker that is not back so long after its socket closed has lost its runs.",
+        doc: "A worker whose socket closed loses its runs unless it is back within this time.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,
@@ -500,7 +500,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "breaker.open",
         takes: "from 100ms to 1h",
-        doc: "An open breaker lets one run through after so long, to see whether the backend is well again.",
+        doc: "An open breaker lets one run through after this time, to test whether the backend works again.",
         since: "0.1.0",
         environment_alias: None,
         secret: false,

@@ -19,7 +19,7 @@ use super::{ConfigError, value};
 pub(super) const WEBHOOKS_MAX: usize = 64;
 /// Longest name, which is a label of metrics and a part of paths.
 const NAME_BYTES_MAX: usize = 64;
-/// Most tries after the first, and the longest wait between two: a fortnight at the most.
+/// Most tries after the first, and the longest wait between two: 16 days in all, more than a holiday of whoever runs a receiver.
 const RETRIES_MAX: usize = 16;
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// Shortest wait between two tries; below it a receiver that is down is hammered.

@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two pings of an HTTP/2 connection, and until an answer: its streams may be silent for long.
 const KEEP_ALIVE: Duration = Duration::from_millis(limits::PING_INTERVAL_MS);
 
-/// HTTP/2 streams of one connection at once: a page of thumbnails, twice.
+/// HTTP/2 streams of one connection at once: four pages of 64 tiles, each tile with a stream of its own.
 const STREAMS_MAX: u32 = 256;
 
 /// What every connection needs.

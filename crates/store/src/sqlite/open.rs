@@ -117,7 +117,8 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(sql)?;
     prepare(&connection, &folder, &path)?;
-    let epoch = epoch::settle(&connection, &folder, random).map_err(|error| match error {
+    let settled = epoch::settle(&connection, &folder, random, epoch::boot_id());
+    let (epoch, note) = settled.map_err(|error| match error {
         epoch::Failure::Io(error) => refused(&folder, error),
         epoch::Failure::Sql(error) => sql(error),
     })?;
@@ -129,7 +130,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         schema::configure_reader(&reader).map_err(sql)?;
         connections.push(reader);
     }
-    let writer = Writer::start(connection, Arc::clone(&lanes), weights, on_commit, lock).map_err(problem)?;
+    let writer = Writer::start(connection, Arc::clone(&lanes), weights, on_commit, note, lock).map_err(problem)?;
     Ok(Opened { writer, readers: Readers::new(connections), lanes, epoch })
 }
 

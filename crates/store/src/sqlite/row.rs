@@ -52,7 +52,7 @@ pub(super) fn encode_body(event: &Event) -> Vec<u8> {
         metadata,
         timestamp,
     } = event;
-    json_of(&Body {
+    let bytes = json_of(&Body {
         event_id,
         generation_id,
         tenant_id,
@@ -68,7 +68,9 @@ pub(super) fn encode_body(event: &Event) -> Vec<u8> {
         metadata,
         timestamp: *timestamp,
     })
-    .expect("an event is text and numbers under names")
+    .expect("an event is text and numbers under names");
+    debug_assert!(decode_body(0, &bytes, event.sequence).is_ok(), "what is written can be read: {event:?}");
+    bytes
 }
 
 /// The event of a `body` column, with the `sequence` of its row.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     batch::{self, Applied, Books, Prepared},
+    epoch::Note,
     known::Known,
     lanes::{Lanes, Weights},
     row::is_full,
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     on_commit: OnCommit,
     /// What `PRAGMA synchronous` is.
     synced: bool,
+    /// Says beside the database whether a power cut would take something back.
+    note: Note,
     /// Held for as long as somebody may write.
     _lock: File,
 }
@@ -71,11 +74,13 @@ impl Writer {
         lanes: SharedLanes,
         weights: Arc<Weights>,
         on_commit: OnCommit,
+        note: Note,
         lock: File,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(COMMIT_QUEUE_MAX);
         let known = Known::default();
-        let desk = Desk { connection, lanes, weights, known, told: Vec::new(), on_commit, synced: true, _lock: lock };
+        let told = Vec::new();
+        let desk = Desk { connection, lanes, weights, known, told, on_commit, synced: true, note, _lock: lock };
         let thread = thread::Builder::new().name("rushes-store".into()).spawn(move || desk.run(inbox))?;
         Ok(Self { requests: Some(requests), thread: Mutex::new(Some(thread)) })
     }
@@ -226,8 +231,10 @@ impl Desk {
 
     /// FULL syncs the log at each commit. NORMAL syncs it only before a checkpoint: a crash of the process takes
     /// nothing back, a power cut takes back the commits since the last sync, and the file stays sound. OFF would not
-    /// keep it sound, and is never used.
+    /// keep it sound, and is never used. What cannot be noted to be unsynced is synced.
     fn sync(&mut self, strict: bool) -> rusqlite::Result<()> {
+        let strict = strict
+            || self.note.unsynced().inspect_err(|error| tracing::warn!(%error, "relaxed commits are synced")).is_err();
         if self.synced != strict {
             batch::run(
                 &self.connection,
@@ -253,8 +260,16 @@ impl Desk {
 
     /// Leaves one file behind instead of three, where nobody reads any more.
     fn close(&mut self) {
-        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
-            tracing::warn!(%error, "the log was not merged at close; the next start does it");
+        let is_busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        match is_busy {
+            // Merging syncs, whatever the commits did.
+            Ok(false) => {
+                if let Err(error) = self.note.synced() {
+                    tracing::warn!(%error, "the close was not noted; after a reboot the epoch is new");
+                }
+            }
+            Ok(true) => tracing::debug!("somebody reads; the log is merged by the next start"),
+            Err(error) => tracing::warn!(%error, "the log was not merged at close; the next start does it"),
         }
     }
 }

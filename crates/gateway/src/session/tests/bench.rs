@@ -80,7 +80,7 @@ impl Bench {
         bus.listen(Arc::clone(&hub) as Arc<dyn bus::Listener>);
         let node = Arc::new(Node {
             hub,
-            encoder: Encoder::new(Epoch::new("k3f9").unwrap(), Links::new(&secret, None)),
+            encoder: Arc::new(Encoder::new(Epoch::new("k3f9").unwrap(), Links::new(&secret, None))),
             doors: Arc::new(Doors::new(&secret)),
             guest: None,
             expiry_grace_ms: Some(30_000),
@@ -176,11 +176,34 @@ impl Bench {
 
     /// One gathering, after everything it asked for was answered. The socket takes it all.
     pub(super) fn gather(&mut self) -> Vec<Said> {
-        let mut out = Outbox::default();
         while let Some(need) = self.session.need(self.now) {
             let answer = self.fulfil(need);
             self.session.answer(answer, self.now);
         }
+        self.gather_unanswered()
+    }
+
+    /// One gathering, and the question it leads to, which is with the store.
+    pub(super) fn asks(&mut self) -> (Vec<String>, Need) {
+        let said = self.gather_unanswered();
+        let need = self.session.need(self.now).expect("a question for the log");
+        (said.iter().map(Said::gist).collect(), need)
+    }
+
+    /// The store's answer to a question arrives.
+    pub(super) fn answer(&mut self, need: Need) {
+        let answer = self.fulfil(need);
+        self.session.answer(answer, self.now);
+    }
+
+    /// The store fails at a read of a page.
+    pub(super) fn fail(&mut self) {
+        self.session.answer(Answer::Page(Err(store::StoreError::Unavailable("on the bench".into()))), self.now);
+    }
+
+    /// One gathering, while what it asked for may be under way.
+    pub(super) fn gather_unanswered(&mut self) -> Vec<Said> {
+        let mut out = Outbox::default();
         self.session.gather(&mut out, self.now);
         let mut slices = [std::io::IoSlice::new(&[]); 128];
         let mut bytes = Vec::new();
@@ -245,6 +268,7 @@ impl Bench {
                     latest.retain(|known| known.generation_id != event.generation_id);
                     latest.push(event.clone());
                 }
+                latest.retain(|event| !event.kind.is_terminal());
                 Answer::Mine(Ok(latest))
             }
             Need::Cancel(generation) => {

@@ -177,6 +177,8 @@ fn w15_an_expired_token_closes_after_its_grace() {
     assert_eq!(bench.ended(), Ended::Not);
     bench.later(30_000);
     assert_eq!(bench.gists(), ["error: Invalid or expired token", "close 4003 Token expired"]);
+    // From then on only the client's close is waited for.
+    assert_eq!(bench.session.deadline(true), bench.now.plus(2_000));
 }
 
 #[test]

@@ -105,10 +105,7 @@ impl Core {
 
     pub(super) fn conclude_failed(&mut self, generation: &GenerationId, work: Work, problem: &Problem) {
         match work.task {
-            Task::Offer(queued) => {
-                self.loaded_for(&queued.entry.pool);
-                self.effects.push(Effect::Unreserve(queued.generation));
-            }
+            Task::Offer(queued) => self.pass_over(&queued),
             _ => self.conclude_failed_then(&work.then, problem),
         }
         if let Then::Grant(offer) = &work.then {

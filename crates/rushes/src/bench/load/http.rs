@@ -19,11 +19,11 @@ pub(super) fn poll(address: &str, path: &str, token: &str, wait: bool) -> Vec<u8
     format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{prefer}authorization: Bearer {token}\r\n\r\n").into_bytes()
 }
 
-/// Where the body of the first whole answer lies, if it is there.
-pub(super) fn answer(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
+/// Where the body of the first whole answer lies, if it is there; a refusal is an error.
+pub(crate) fn answer(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let Some(from) = head_end(bytes) else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..from]).to_ascii_lowercase();
-    ensure!(head.starts_with("http/1.1 200"), "refused: {}", String::from_utf8_lossy(bytes));
+    ensure!(head.starts_with("http/1.1 20"), "refused: {}", String::from_utf8_lossy(bytes));
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length: usize = length.context("an answer without a length")?.trim().parse()?;
     Ok((bytes.len() >= from + length).then_some((from, from + length)))

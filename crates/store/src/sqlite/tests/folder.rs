@@ -142,3 +142,70 @@ async fn a_restart_keeps_the_epoch_and_a_restored_copy_gets_a_new_one() {
     restored.close().await;
     assert_eq!(Sqlite::open(options(folder.path(), 5)).unwrap().epoch(), epoch, "and from then on it is kept");
 }
+
+/// The disk as a power cut leaves it: the database of before, beside a file that was synced since.
+#[tokio::test]
+async fn what_a_power_cut_took_back_is_no_place_in_the_history_after_it() {
+    const ANOTHER: &str = "00000000-0000-0000-0000-000000000000";
+    let before = filled().await;
+    let a = generation("a");
+    for (durability, keeps) in [(Durability::Relaxed, false), (Durability::Relay, false), (Durability::Strict, true)] {
+        let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::copy(before.path().join(DATABASE), folder.path().join(DATABASE)).unwrap();
+        fs::copy(before.path().join("boot"), folder.path().join("boot")).unwrap();
+        let store = open(folder.path());
+        let copy = |name: &str| fs::copy(folder.path().join(name), after.path().join(name)).unwrap();
+        copy(DATABASE);
+        copy("rushes.db-wal");
+        let seen = Change { durability, ..change(&a, "seen", 201, 2) };
+        assert_eq!(store.commit(vec![seen]).await, [Ok(Committed::New { last: Sequence(203) })]);
+        if durability == Durability::Strict {
+            copy("rushes.db-wal");
+        }
+        copy("boot");
+        let epoch = store.epoch();
+        drop(store);
+
+        let noted = fs::read_to_string(after.path().join("boot")).unwrap();
+        let rebooted = noted.split(' ').map(|word| if word.contains('-') { ANOTHER } else { word });
+        fs::write(after.path().join("boot"), rebooted.collect::<Vec<_>>().join(" ")).unwrap();
+        let store = Sqlite::open(options(after.path(), 2)).unwrap();
+        assert_eq!(store.epoch() == epoch, keeps, "{durability:?}: {noted}");
+        let head = store.latest(&a).await.unwrap().unwrap().event.sequence;
+        assert_eq!(head, Sequence(if keeps { 203 } else { 201 }), "{durability:?}");
+    }
+}
+
+#[tokio::test]
+async fn commits_that_were_not_synced_are_noted_until_the_folder_is_closed() {
+    let folder = filled().await;
+    let boot = || fs::read_to_string(folder.path().join("boot")).unwrap();
+    let a = generation("a");
+    for round in 0..2 {
+        let store = open(folder.path());
+        let head = 201 + round * 2;
+        assert!(store.commit(vec![change(&a, &format!("strict{round}"), head, 1)]).await[0].is_ok());
+        assert!(!boot().contains("unsynced"), "{}", boot());
+        let durability = Durability::Relaxed;
+        let relaxed = Change { durability, ..change(&a, &format!("relaxed{round}"), head + 1, 1) };
+        assert!(store.commit(vec![relaxed]).await[0].is_ok());
+        assert!(boot().contains("unsynced"), "{}", boot());
+        store.close().await;
+        assert!(!boot().contains("unsynced"), "{}", boot());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_note_cannot_be_written_is_made_all_the_same() {
+    let folder = filled().await;
+    let store = open(folder.path());
+    // In the way of the note.
+    fs::create_dir(folder.path().join("boot.new")).unwrap();
+    let relaxed = Change { durability: Durability::Relaxed, ..change(&generation("a"), "relaxed", 201, 1) };
+    assert_eq!(store.commit(vec![relaxed]).await, [Ok(Committed::New { last: Sequence(202) })]);
+    assert!(!fs::read_to_string(folder.path().join("boot")).unwrap().contains("unsynced"));
+    store.close().await;
+    fs::remove_dir(folder.path().join("boot.new")).unwrap();
+    let head = open(folder.path()).latest(&generation("a")).await.unwrap().unwrap().event.sequence;
+    assert_eq!(head, Sequence(202));
+}
