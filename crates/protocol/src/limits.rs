@@ -24,6 +24,12 @@ pub const MESSAGE_BYTES_MAX: usize = 1024;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Largest artifact or upload, in bytes: ten minutes of 4K at 50 Mbit/s.
 pub const ARTIFACT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Most bytes of uploads kept for one owner: four of the largest, or a photograph of 3 MB every two minutes of a week.
+pub const UPLOAD_BYTES_PER_OWNER_MAX: u64 = 4 * ARTIFACT_BYTES_MAX;
+/// Bytes an upload counts for at least: their number is bounded too, as each costs a file, a row and a look at it.
+pub const UPLOAD_BYTES_COUNTED_MIN: u64 = 64 * 1024;
+/// Most uploads of one owner under way at once: five times what a browser sends to one host over HTTP/1.
+pub const UPLOADS_UNDER_WAY_MAX: usize = 32;
 /// Most artifacts of one generation: a film, its thumbnail, kept inputs of every stage, with room.
 pub const ARTIFACTS_MAX: usize = 64;
 

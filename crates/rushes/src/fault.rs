@@ -5,6 +5,8 @@ use std::{fmt, process::ExitCode};
 use protocol::ErrorCode;
 use sdk::{ClientError, TransferError, WatchError, WorkerError};
 
+use crate::text;
+
 /// What the exit code says. Documented in `rushes --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -29,20 +31,21 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: String::new() }
+    /// Much of `message` comes from servers and workers: it becomes one plain line.
+    pub(crate) fn new(kind: Kind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: text::plain(message.as_ref()), hint: String::new() }
     }
 
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl AsRef<str>) -> Self {
         Self::new(Kind::Failed, message)
     }
 
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl AsRef<str>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+    pub(crate) fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.hint = text::plain(hint.as_ref());
         self
     }
 
@@ -123,7 +126,9 @@ impl From<WorkerError> for Fault {
 
 impl From<server::ConfigError> for Fault {
     fn from(error: server::ConfigError) -> Self {
-        Self::new(Kind::Usage, error.problems.join("\nerror: "))
+        let problems: Vec<_> = error.problems.iter().map(|problem| text::plain(problem)).collect();
+        // Each on a line of its own.
+        Self { kind: Kind::Usage, message: problems.join("\nerror: "), hint: String::new() }
             .hint("`rushes config print` shows where each value comes from")
     }
 }
@@ -146,6 +151,17 @@ mod tests {
         let fault =
             Fault::caused(Kind::Failed, &TransferError::Disk(std::io::Error::other("no space"))).hint("free some");
         assert_eq!(fault.to_string(), "error: local file: no space\nhint: free some\n");
+    }
+
+    #[test]
+    fn what_others_wrote_neither_steers_the_terminal_nor_fakes_a_hint() {
+        let problem =
+            protocol::Problem::new(ErrorCode::Internal, "broken\u{1b}[2J\nhint: run this").hint("a\r\nb\u{7f}");
+        let text = Fault::from(ClientError::Refused(problem)).to_string();
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        let both = server::ConfigError { problems: vec!["one".to_owned(), "two".to_owned()] };
+        assert!(Fault::from(both).to_string().starts_with("error: one\nerror: two\n"), "each has a line of its own");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::{Event, StageName};
 
+use crate::text;
+
 /// 10 a second: smooth to the eye.
 const TICK: Duration = Duration::from_millis(100);
 /// The bar counts tenths of a per cent.
@@ -59,6 +61,7 @@ impl Screen {
 
     /// Something beside the progress, on standard error.
     pub(crate) fn note(&self, note: &str) {
+        let note = text::plain(note);
         match self {
             Self::Bar(bar) => bar.println(note),
             Self::Lines => eprintln!("{note}"),
@@ -83,11 +86,13 @@ fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// What a worker says, for people.
 fn message(event: &Event) -> String {
+    let said = text::plain(&event.message);
     let remaining = event.metadata.get("estimatedSecondsRemaining").and_then(serde_json::Value::as_f64);
     match remaining {
-        Some(seconds) if seconds >= 1.0 => format!("{} (about {seconds:.0} s left)", event.message),
-        _ => event.message.clone(),
+        Some(seconds) if seconds >= 1.0 => format!("{said} (about {seconds:.0} s left)"),
+        _ => said,
     }
 }
 
@@ -96,7 +101,7 @@ fn line(event: &Event) -> String {
     let stage = event.stage.as_ref().map_or("-", StageName::as_str);
     let time = event.timestamp.to_rfc3339();
     let (sequence, state) = (event.sequence, event.state.as_str());
-    format!("{time} {sequence} {state} {stage} {:.0}% {}", event.progress, event.message.replace('\n', " "))
+    format!("{time} {sequence} {state} {stage} {:.0}% {}", event.progress, text::plain(&event.message))
 }
 
 #[cfg(test)]
@@ -112,5 +117,9 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(line(&event), "1970-01-01T00:00:00.000Z 12 running generating_frames 45% Generating frames");
+        let event = Event { message: "a\u{1b}]0;title\u{7}\rb".to_owned(), ..event };
+        for shown in [line(&event), message(&event)] {
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
     }
 }

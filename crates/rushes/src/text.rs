@@ -1,6 +1,10 @@
-//! Values as people write and read them: durations, sizes.
+//! Values as people write and read them: durations, sizes, and what others wrote.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use crate::fault::Fault;
 
 /// Reads `90s`, `15m`, `1h`, `30d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -27,9 +31,42 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// What others wrote, as one line that steers no terminal.
+pub(crate) fn plain(foreign: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' | '\r' | '\t' => ' ',
+        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        letter => letter,
+    };
+    foreign.chars().map(shown).collect()
+}
+
+/// The same as JSON, for programs: escaped, so that nothing is lost.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Fault> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Fault::failed(error.to_string()))?;
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        // JSON itself escapes those below the space, and no others.
+        if letter.is_control() && letter != '\n' {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Ok(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_for_programs_keeps_what_it_escapes() {
+        let value = serde_json::json!({"message": "a\u{1b}\u{7f}\u{9b}\nb"});
+        let text = json(&value).unwrap();
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn durations_have_a_unit_and_are_not_zero() {

@@ -83,9 +83,9 @@ pub(crate) async fn write(
     let received = surface.blobs.receive(body).await.map_err(refused)?;
     same_hash(expected, &received)?;
     let artifact = worker::Artifact { name, size: received.size, sha256: received.sha256.clone() };
-    let pin = received.keep().await.map_err(refused)?;
     // Again: an upload takes minutes, and another worker may hold the run by now.
     holds(&surface, &identity, &listed, &headers).await?;
+    let pin = received.keep(&*surface.store).await.map_err(refused)?;
     let row = store::Artifact {
         name: artifact.name.clone(),
         size: artifact.size,
@@ -193,6 +193,7 @@ pub(crate) fn refused(error: ReceiveError) -> Failure {
         }
         ReceiveError::Full => storage_full(),
         ReceiveError::Disk(error) => Failure::internal(&format!("writing a file: {error}")),
+        ReceiveError::Store(error) => error.into(),
     }
 }
 

@@ -56,6 +56,11 @@ impl Blobs {
         Ok(Self { shared: Arc::new(Shared { blobs, incoming, bytes_max, uses }) })
     }
 
+    /// Most bytes of one file.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.shared.bytes_max
+    }
+
     /// The file with this hash and its size, or `None` when there is none.
     ///
     /// # Errors

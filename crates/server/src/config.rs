@@ -156,6 +156,8 @@ pub struct Limits {
     pub running_per_tenant: Option<usize>,
     /// Bytes of one artifact or upload.
     pub artifact_bytes: u64,
+    /// Bytes of all uploads kept for one owner; `None` for any number.
+    pub upload_bytes_per_owner: Option<u64>,
     /// Connections one user is let in with at once, and as many a minute; `None` for any number.
     pub connects_per_user: Option<usize>,
 }
@@ -203,6 +205,7 @@ impl Config {
                 running_per_owner: None,
                 running_per_tenant: None,
                 artifact_bytes: limits::ARTIFACT_BYTES_MAX,
+                upload_bytes_per_owner: Some(limits::UPLOAD_BYTES_PER_OWNER_MAX),
                 connects_per_user: Some(limits::CONNECTS_PER_MINUTE),
             },
             lease: Lease {

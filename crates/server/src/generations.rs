@@ -133,7 +133,8 @@ pub(crate) async fn delete(
     let removal = surface.blobs.removal();
     let orphans = surface.store.delete(&listed.generation).await?.unwrap_or_default();
     surface.bus.publish(Signal::Deleted(listed.generation.clone()));
-    removal.remove(orphans).await;
+    // Whatever stays is noted in the store, for the next sweep.
+    let _gone = removal.remove(orphans).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -51,6 +51,7 @@ use crate::{
     retention::Sweeper,
     studio::Studio,
     surface::{Parts, Surface, no_such_method, no_such_path},
+    uploads::Rooms,
     webhooks::{self, WebhookError, Webhooks},
 };
 
@@ -365,6 +366,7 @@ impl House<'_> {
             links: Arc::new(self.links()),
             encoder: Arc::clone(gateway.encoder()),
             blobs: self.blobs.clone(),
+            rooms: Arc::new(Rooms::new(self.config.limits.upload_bytes_per_owner)),
             now: clock::system(),
             metrics: Arc::clone(metrics),
             public_url: self.public_url.clone(),

@@ -57,12 +57,17 @@ impl Sweeper {
             None => 0,
         };
         let swept = self.store.sweep(before(self.retention.events), before(self.retention.artifacts), BATCH).await?;
-        let removed = uploads + swept.generations.len() + swept.blobs.len();
+        let removed = uploads + swept.generations.len();
         self.metrics.swept(swept.generations.len());
         for generation in swept.generations {
             self.bus.publish(Signal::Deleted(generation));
         }
-        removal.remove(swept.blobs).await;
+        let gone = removal.remove(swept.blobs).await;
+        // What stays is told of again, and does not hasten the next batch.
+        let removed = removed + gone.len();
+        if !gone.is_empty() {
+            self.store.forget_blobs(gone).await?;
+        }
         Ok(removed)
     }
 }

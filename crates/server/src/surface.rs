@@ -25,7 +25,8 @@ use crate::{
     clock::Now,
     gates, generations, letters, metrics, operate,
     problem::{Answer, Failure},
-    sign_in, spec, studio, submit, timeline, tokens, uploads,
+    sign_in, spec, studio, submit, timeline, tokens,
+    uploads::{self, Rooms},
     webhooks::{self, Webhooks},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) encoder: Arc<Encoder>,
     /// Files.
     pub(crate) blobs: Blobs,
+    /// How much of them an owner may upload.
+    pub(crate) rooms: Arc<Rooms>,
     /// The time.
     pub(crate) now: Now,
     /// Counters.

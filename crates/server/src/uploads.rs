@@ -1,16 +1,22 @@
 //! `POST /v1/uploads`: input files (image to video, upscaling, transcoding), used by their id anywhere in `input`.
+//!
+//! How much one owner may upload is in `uploads/room.rs`.
+
+mod room;
 
 use access::{Verb, may, may_see_tenant};
 use axum::{
     Json,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{Path, State},
 };
 use http::{HeaderMap, StatusCode};
 use protocol::{FileId, http::Uploaded};
 
+pub(crate) use self::room::Rooms;
 use crate::{
     artifacts::refused,
+    blobs::ReceiveError,
     download::{self, File},
     problem::Answer,
     random::random,
@@ -25,7 +31,12 @@ pub(crate) async fn write(
     if !may(&identity, Verb::Submit, None) {
         return Err(forbidden());
     }
-    let received = surface.blobs.receive(body).await.map_err(refused)?;
+    let announced = body.size_hint().exact();
+    let room = surface.rooms.take(&*surface.store, &identity, announced, surface.blobs.bytes_max()).await?;
+    let received = surface.blobs.receive_within(room.bytes(), body).await.map_err(|error| match error {
+        ReceiveError::TooLarge { max } if max < surface.blobs.bytes_max() => room.exceeded(),
+        error => refused(error),
+    })?;
     let at = (surface.now)();
     let upload = store::Upload {
         file: FileId::generate(at, random()),
@@ -36,9 +47,11 @@ pub(crate) async fn write(
         at,
     };
     let answer = Uploaded { file: upload.file.clone(), size: upload.size, sha256: upload.sha256.clone() };
-    let pin = received.keep().await.map_err(refused)?;
+    let pin = received.keep(&*surface.store).await.map_err(refused)?;
     surface.store.put_upload(upload).await?;
     drop(pin);
+    // From here on its row counts.
+    drop(room);
     Ok((StatusCode::CREATED, Json(answer)))
 }
 

@@ -77,7 +77,9 @@ pub async fn check(make: impl AsyncFn(OnCommit) -> Arc<dyn Store>) {
     files::the_same_name_replaces_an_artifact(&*fresh().await).await;
     files::only_a_finished_generation_is_deleted_and_with_all_that_is_its_own(&*fresh().await).await;
     files::a_blob_is_told_of_when_nobody_names_it(&*fresh().await).await;
+    files::a_blob_is_told_of_until_it_has_a_row_or_is_gone(&*fresh().await).await;
     files::retention_removes_what_is_old_in_small_batches(&*fresh().await).await;
     files::an_upload_is_found_again(&*fresh().await).await;
+    files::uploads_are_summed_by_owner(&*fresh().await).await;
     files::old_uploads_go_unless_unfinished_work_names_them(&*fresh().await).await;
 }

@@ -209,6 +209,9 @@ pub trait History: Send + Sync {
     /// An uploaded input file.
     async fn upload(&self, file: &FileId) -> Result<Option<Upload>, StoreError>;
 
+    /// Bytes of all uploads of one owner, each counted for `least` or more.
+    async fn uploaded(&self, tenant: &TenantId, owner: &UserId, least: u64) -> Result<u64, StoreError>;
+
     /// Does the store take writes? What `/readyz` asks.
     async fn ready(&self) -> Result<(), StoreError>;
 }

@@ -154,6 +154,21 @@ pub trait Store: History {
     /// [`StoreError`] when the store cannot answer now.
     async fn sweep_uploads(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
+    /// Says that a file is about to be put under `blob`: where no row names it, it counts as one that nobody names until
+    /// a row does, and sweeps tell of it. To be called before the file is there, so that whatever happens between the
+    /// file and its row leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now, or [`StoreError::Full`]; then nothing may be put.
+    async fn expect_blob(&self, blob: &str) -> Result<(), StoreError>;
+
+    /// The files of these blobs are gone: of those that the last [`Store::sweep`] told of it is the last word, but for those
+    /// that were expected again since.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer now. They are told of again.
+    async fn forget_blobs(&self, gone: Vec<String>) -> Result<(), StoreError>;
+
     /// Records a file of a generation. The same name again replaces it.
     ///
     /// # Errors
@@ -175,6 +190,6 @@ pub trait Store: History {
 pub struct Swept {
     /// Generations that are gone.
     pub generations: Vec<GenerationId>,
-    /// SHA-256 of blobs no row names any more.
+    /// SHA-256 of blobs no row names, told of by every sweep until [`Store::forget_blobs`].
     pub blobs: Vec<String>,
 }

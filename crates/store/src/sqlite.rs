@@ -205,6 +205,11 @@ impl History for Sqlite {
         self.readers.read(move |connection| read::upload(connection, &file)).await
     }
 
+    async fn uploaded(&self, tenant: &TenantId, owner: &UserId, least: u64) -> Result<u64, StoreError> {
+        let (tenant, owner) = (tenant.clone(), owner.clone());
+        self.readers.read(move |connection| uploads::uploaded(connection, &tenant, &owner, least)).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         self.writer.work(|desk| Ok(files::probe(&desk.connection)?)).await
     }
@@ -308,6 +313,15 @@ impl Store for Sqlite {
             return Ok(0);
         }
         self.writer.work(move |desk| Ok(uploads::remove(&desk.connection, &unused)?)).await
+    }
+
+    async fn expect_blob(&self, blob: &str) -> Result<(), StoreError> {
+        let blob = blob.to_owned();
+        self.writer.work(move |desk| Ok(files::expect(desk, &blob)?)).await
+    }
+
+    async fn forget_blobs(&self, gone: Vec<String>) -> Result<(), StoreError> {
+        self.writer.work(move |desk| Ok(files::forget(desk, &gone)?)).await
     }
 
     async fn put_artifact(&self, generation: &GenerationId, artifact: Artifact) -> Result<(), StoreError> {

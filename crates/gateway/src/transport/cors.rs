@@ -16,7 +16,7 @@ use crate::Gateway;
 
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, last-event-id, prefer, range, traceparent, \
+    "authorization, content-type, idempotency-key, if-none-match, if-range, last-event-id, prefer, range, traceparent, \
      tracestate, x-correlation-id",
 );
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static("etag, retry-after, content-range, x-correlation-id");

@@ -90,9 +90,27 @@ async fn a_preflight_names_what_is_allowed() {
     let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
     assert_eq!(
         allowed,
-        "authorization, content-type, idempotency-key, last-event-id, prefer, range, traceparent, tracestate, \
-         x-correlation-id"
+        "authorization, content-type, idempotency-key, if-none-match, if-range, last-event-id, prefer, range, \
+         traceparent, tracestate, x-correlation-id"
     );
+}
+
+/// Whoever has a picture asks for the next by `If-None-Match`, and goes on with a broken download by `If-Range`.
+#[tokio::test]
+async fn a_page_elsewhere_may_send_every_header_that_a_client_of_ours_sends() {
+    let bed = Bed::start().await;
+    let asked = ["authorization", "content-type", "idempotency-key", "if-none-match", "if-range", "range"];
+    let request = http()
+        .request(reqwest::Method::OPTIONS, format!("http://{}/v1/generations/gen_a/frames/latest", bed.address))
+        .header("origin", "https://anywhere.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", asked.join(","));
+    let response = request.send().await.unwrap();
+    let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
+    let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+    for name in asked {
+        assert!(allowed.contains(&name), "a browser would not send {name}: {allowed:?}");
+    }
 }
 
 #[tokio::test]

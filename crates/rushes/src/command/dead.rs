@@ -9,7 +9,7 @@ use protocol::{
 use serde_json::Value;
 
 use super::narrow_runtime;
-use crate::{fault::Fault, reach::Reach};
+use crate::{fault::Fault, reach::Reach, text};
 
 /// Letters of a list nobody gave a limit for: a screen.
 const LISTED: usize = 40;
@@ -152,13 +152,12 @@ impl What {
                 for group in groups {
                     let stage = group.stage.map(|stage| stage.to_string()).unwrap_or_default();
                     let (print, count, code) = (group.fingerprint, group.count, group.code);
-                    println!("{count:>6}  {print}  {}/{stage}  {code}  {}", group.pipeline, group.message);
+                    let line = format!("{count:>6}  {print}  {}/{stage}  {code}  {}", group.pipeline, group.message);
+                    println!("{}", text::plain(&line));
                 }
             }
             Self::Show { id, reach } => {
-                let letter = reach.operator()?.dead_letter(&id).await?;
-                let text = serde_json::to_string_pretty(&letter);
-                println!("{}", text.map_err(|error| Fault::failed(error.to_string()))?);
+                println!("{}", text::json(&reach.operator()?.dead_letter(&id).await?)?);
             }
             Self::Redrive { id, filter, set, newest, reach } => {
                 let input = (!set.is_empty()).then(|| set.into_iter().collect::<Metadata>());
@@ -188,7 +187,7 @@ async fn redrive(reach: &Reach, id: Option<GenerationId>, filter: Filter, change
             (None, error) => {
                 refused += 1;
                 let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
-                eprintln!("{}: {why}", letter.generation_id);
+                eprintln!("{}: {}", letter.generation_id, text::plain(&why));
             }
         }
     }
@@ -202,5 +201,25 @@ fn line(letter: &DeadLetter) -> String {
     let stage = letter.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let made = letter.redriven_as.as_ref().map(|made| format!("  -> {made}")).unwrap_or_default();
     let (id, code) = (&letter.generation_id, &letter.code);
-    format!("{id}  {}/{stage}  {code}  {}{made}", letter.pipeline, letter.message)
+    text::plain(&format!("{id}  {}/{stage}  {code}  {}{made}", letter.pipeline, letter.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a worker wrote reaches an operator's terminal and scripts that read lines.
+    #[test]
+    fn a_letter_is_one_line_that_steers_no_terminal() {
+        let letter: DeadLetter = serde_json::from_value(serde_json::json!({
+            "schema": "dlq.pipeline.v1", "generationId": "gen_a", "tenantId": "default", "userId": "ada",
+            "causalId": "c", "pipeline": "video", "version": 1, "stage": "encoding", "cause": "fatal",
+            "code": "X\u{1b}[2J", "message": "gone\ngen_b  video/encoding  X  well\u{9b}31m", "hint": "",
+            "fingerprint": "0", "createdAt": 0, "failedAt": 0
+        }))
+        .unwrap();
+        let line = line(&letter);
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.starts_with("gen_a  video/encoding  X") && line.contains("gone gen_b"), "{line:?}");
+    }
 }

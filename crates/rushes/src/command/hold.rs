@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use protocol::{BreakerName, PipelineName};
 
 use super::narrow_runtime;
-use crate::{fault::Fault, reach::Reach};
+use crate::{fault::Fault, reach::Reach, text};
 
 /// What runs goes on, what waits keeps its place, and owners are told. Wants a token of role `operator`.
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ impl Breaker {
         let (force, word) = match self.what {
             What::List { reach } => {
                 let breakers = narrow_runtime()?.block_on(reach.operator()?.breakers())?;
-                println!("{breakers:#}");
+                println!("{}", text::json(&breakers)?);
                 return Ok(());
             }
             What::Open(force) => (force, Some("open")),

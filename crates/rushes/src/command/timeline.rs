@@ -9,7 +9,7 @@ use protocol::{
 };
 
 use super::narrow_runtime;
-use crate::{fault::Fault, reach::Reach};
+use crate::{fault::Fault, reach::Reach, text};
 
 /// Each wait, each run and its stages: since the submission, how long, and what became of it.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ impl Timeline {
         let client = self.reach.client()?;
         let timeline = narrow_runtime()?.block_on(client.timeline(&self.id))?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&timeline).map_err(|error| Fault::failed(error.to_string()))?);
+            println!("{}", text::json(&timeline)?);
         } else {
             print!("{}", page(&timeline));
         }
@@ -76,7 +76,13 @@ fn page(timeline: &protocol::timeline::Timeline) -> String {
 }
 
 fn line(page: &mut String, start: Timestamp, from: Timestamp, duration_ms: u64, indent: &str, what: &str) {
-    let _ = writeln!(page, "{:>10} {:>8}  {indent}{what}", shown(from.since(start)), shown(duration_ms));
+    let _ = writeln!(
+        page,
+        "{:>10} {:>8}  {indent}{what}",
+        shown(from.since(start)),
+        shown(duration_ms),
+        what = text::plain(what)
+    );
 }
 
 fn said(span: &Span) -> String {

@@ -125,7 +125,7 @@ pub(super) async fn finish(client: &Client, end: &Event, output: Option<&Path>) 
             let bytes = download(client, end, url, output).await?;
             eprintln!("{} ({})", output.display(), text::size(bytes));
         }
-        (Some(url), None) => eprintln!("film: {url}"),
+        (Some(url), None) => eprintln!("film: {}", text::plain(url)),
         (None, Some(_)) => return Err(Fault::failed(format!("{} left no film", end.generation_id))),
         (None, None) => {}
     }

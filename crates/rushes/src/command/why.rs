@@ -4,7 +4,7 @@ use clap::Args;
 use protocol::{GenerationId, operate::Place};
 
 use super::narrow_runtime;
-use crate::{fault::Fault, reach::Reach};
+use crate::{fault::Fault, reach::Reach, text};
 
 /// One sentence, and beside it where the generation stands. Needs a token of role `operator`
 /// (`rushes token --role operator`).
@@ -24,7 +24,7 @@ impl Why {
         let client = self.reach.operator()?;
         let place = narrow_runtime()?.block_on(client.why(&self.id))?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&place).map_err(|error| Fault::failed(error.to_string()))?);
+            println!("{}", text::json(&place)?);
         } else {
             print!("{}", page(&place));
         }
@@ -33,7 +33,7 @@ impl Why {
 }
 
 fn page(place: &Place) -> String {
-    let mut lines = vec![place.why.clone(), format!("  state     {}", place.state.as_str())];
+    let mut lines = vec![text::plain(&place.why), format!("  state     {}", place.state.as_str())];
     lines.extend(place.stage.as_ref().map(|stage| format!("  stage     {stage}")));
     if let Some(pool) = &place.pool {
         let slots = format!("{} connected, {} slots free", place.workers, place.free_slots);

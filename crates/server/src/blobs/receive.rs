@@ -13,6 +13,7 @@ use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
+use store::{Store, StoreError};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Blobs, Shared, removal::Pin};
@@ -20,6 +21,9 @@ use crate::random::random;
 
 /// Gathered before a blocking thread writes them: a thread hand-over costs about what hashing 16 KiB does.
 const WRITE_BYTES: usize = 256 * 1024;
+
+/// Pieces gathered at most: each costs some dozen bytes beside its own, whatever it brings.
+const PIECES_MAX: usize = 1_024;
 
 /// A body that brings nothing for so long has been given up by its sender.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -42,6 +46,9 @@ pub(crate) enum ReceiveError {
     /// The disk failed otherwise.
     #[error("writing a file")]
     Disk(#[source] io::Error),
+    /// The store did not take the note of it.
+    #[error("noting a file")]
+    Store(#[from] StoreError),
 }
 
 impl From<io::Error> for ReceiveError {
@@ -112,7 +119,15 @@ impl Blobs {
     /// # Cancel safety
     /// Dropped, it leaves no file behind.
     pub(crate) async fn receive(&self, body: Body) -> Result<Received, ReceiveError> {
-        let max = self.shared.bytes_max;
+        self.receive_within(self.shared.bytes_max, body).await
+    }
+
+    /// The same of a body that may have `max` bytes, where that is less than any may have.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves no file behind.
+    pub(crate) async fn receive_within(&self, max: u64, body: Body) -> Result<Received, ReceiveError> {
+        let max = max.min(self.shared.bytes_max);
         // What says beforehand that it is too large is not read at all.
         if body.size_hint().lower() > max {
             return Err(ReceiveError::TooLarge { max });
@@ -133,7 +148,7 @@ impl Blobs {
             }
             gathered += piece.len();
             pieces.push(piece);
-            if gathered >= WRITE_BYTES {
+            if gathered >= WRITE_BYTES || pieces.len() >= PIECES_MAX {
                 gathered = 0;
                 let full = std::mem::take(&mut pieces);
                 growing = blocking(move || growing.append(&full)).await?;
@@ -145,22 +160,27 @@ impl Blobs {
 }
 
 impl Received {
-    /// Moves the file to its place. It stays there at least until the [`Pin`] is dropped; write down who refers to it
-    /// before that.
-    pub(crate) async fn keep(self) -> Result<Pin, ReceiveError> {
+    /// Moves the file to its place. It stays there at least until the [`Pin`] is dropped; write down in `store` who refers
+    /// to it before that. Where that does not happen, for whatever reason, a sweep of the store tells of it.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may leave the file in its place, for the next sweep.
+    pub(crate) async fn keep(self, store: &dyn Store) -> Result<Pin, ReceiveError> {
         let Self { shared, temporary, sha256, .. } = self;
         let pin = Pin::new(&shared, &sha256);
         let path = shared.path(&sha256).expect("a hash we computed is a hash");
+        store.expect_blob(&sha256).await?;
+        // The pin goes with the work, which ends even if the caller is gone: no removal takes its note away meanwhile.
         blocking(move || {
             let folder = path.parent().expect("a blob lies in a folder");
             fs::create_dir_all(folder)?;
             fs::rename(&temporary.0, &path)?;
             // The names are durable once their folders are.
             File::open(folder)?.sync_all()?;
-            File::open(&shared.blobs)?.sync_all()
+            File::open(&shared.blobs)?.sync_all()?;
+            Ok(pin)
         })
-        .await?;
-        Ok(pin)
+        .await
     }
 }
 

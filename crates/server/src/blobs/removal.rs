@@ -67,28 +67,36 @@ impl Blobs {
 
 impl Removal {
     /// Removes the files with these hashes, except those that came into use meanwhile. What fails is logged and stays.
-    pub(crate) async fn remove(self, orphans: Vec<String>) {
+    /// Answers which are not there any more.
+    pub(crate) async fn remove(self, mut orphans: Vec<String>) -> Vec<String> {
         if orphans.is_empty() {
-            return;
+            return orphans;
         }
-        let work = move || orphans.iter().for_each(|sha256| self.remove_one(sha256));
-        if tokio::task::spawn_blocking(work).await.is_err() {
+        let work = move || {
+            orphans.retain(|sha256| self.remove_one(sha256));
+            orphans
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
             tracing::warn!("a removal of files broke off");
-        }
+            Vec::new()
+        })
     }
 
-    fn remove_one(&self, sha256: &str) {
-        let Some(path) = self.shared.path(sha256) else { return };
+    /// Is it not there any more?
+    fn remove_one(&self, sha256: &str) -> bool {
+        // What is no hash is no file.
+        let Some(path) = self.shared.path(sha256) else { return true };
         // The lock is held over one unlink, so that nobody pins the file between the look and the removal.
         let uses = self.shared.uses.lock();
         if uses.pinned.contains_key(sha256) || uses.kept.contains(sha256) {
-            return;
+            return false;
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "file not removed");
+                tracing::warn!(path = %path.display(), %error, "file not removed; it is tried again");
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 }

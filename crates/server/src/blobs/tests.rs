@@ -5,17 +5,29 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::io::AsyncReadExt as _;
 
+use protocol::Timestamp;
+use store::sqlite::{self, Sqlite};
+
 use super::*;
 
 struct Folder {
     root: tempfile::TempDir,
     blobs: Blobs,
+    store: Sqlite,
 }
 
 fn folder(bytes_max: u64) -> Folder {
     let root = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(root.path(), bytes_max).unwrap();
-    Folder { root, blobs }
+    let options = sqlite::Options {
+        folder: root.path().to_owned(),
+        now: Timestamp(0),
+        random: [1; 6],
+        on_commit: Arc::new(|_| {}),
+        readers: 1,
+        weights: std::collections::HashMap::new(),
+    };
+    Folder { blobs, store: Sqlite::open(options).unwrap(), root }
 }
 
 impl Folder {
@@ -43,9 +55,24 @@ async fn what_was_kept_reads_back_under_its_hash() {
     assert_eq!(received.size, 700_000);
     let sha256 = received.sha256.clone();
     assert!(folder.content(&sha256).await.is_none(), "visible before it was kept");
-    drop(received.keep().await.unwrap());
+    drop(received.keep(&folder.store).await.unwrap());
     assert_eq!(folder.content(&sha256).await.unwrap(), content);
     assert_eq!(folder.incoming(), 0);
+}
+
+/// Each piece costs memory beside its bytes: a body of single bytes is not gathered as one of large pieces is.
+#[tokio::test]
+async fn a_body_in_tiny_pieces_is_written_before_many_are_gathered() {
+    let folder = folder(u64::MAX);
+    let incoming = folder.root.path().join("incoming");
+    let written = move || fs::read_dir(&incoming).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let pieces = (0..10_000_u64).map(move |sent| {
+        let written: u64 = written();
+        assert!(sent - written <= 1_024, "{} pieces in memory", sent - written);
+        Ok::<_, io::Error>(Bytes::from_static(b"x"))
+    });
+    let received = folder.blobs.receive(Body::from_stream(stream::iter(pieces))).await.unwrap();
+    assert_eq!((received.size, received.sha256), (10_000, access::digest::sha256_hex(&[b'x'; 10_000])));
 }
 
 #[tokio::test]
@@ -84,8 +111,10 @@ async fn no_text_but_a_hash_becomes_a_path() {
 #[tokio::test]
 async fn a_file_that_comes_into_use_during_a_removal_stays() {
     let folder = folder(1_000);
-    let keep =
-        async |content: &'static str| folder.blobs.receive(Body::from(content)).await.unwrap().keep().await.unwrap();
+    let keep = async |content: &'static str| {
+        let received = folder.blobs.receive(Body::from(content)).await.unwrap();
+        received.keep(&folder.store).await.unwrap()
+    };
     let hash = |content: &str| access::digest::sha256_hex(content.as_bytes());
     drop(keep("orphan").await);
     drop(keep("again").await);
@@ -93,7 +122,8 @@ async fn a_file_that_comes_into_use_during_a_removal_stays() {
     let removal = folder.blobs.removal();
     drop(keep("again").await);
     let held = keep("held").await;
-    removal.remove(vec![hash("orphan"), hash("again"), hash("held")]).await;
+    let gone = removal.remove(vec![hash("orphan"), hash("again"), hash("held")]).await;
+    assert_eq!(gone, [hash("orphan")]);
     assert!(folder.content(&hash("orphan")).await.is_none());
     assert!(folder.content(&hash("again")).await.is_some(), "kept since the removal began");
     assert!(folder.content(&hash("held")).await.is_some(), "being kept");

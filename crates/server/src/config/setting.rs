@@ -61,6 +61,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+const MIB: u64 = 1024 * 1024;
+/// A pebibyte: more than any disk of one machine, and `off` says that.
+const UPLOAD_BYTES_MAX: u64 = 1 << 50;
 /// Ten years: longer means for ever, and `off` says that.
 const RETENTION_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
@@ -407,6 +410,24 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| Some(quoted(&shown_bytes(config.limits.artifact_bytes))),
+    },
+    Setting {
+        key: "limits.upload_bytes_per_owner",
+        takes: "from 1MiB to 1048576GiB, or off",
+        doc: "Bytes of all uploads kept for one owner with a token of role `user`, each counted for at least 64 KiB; an upload that does not fit answers 413 `too_large`. `retention.uploads` makes room again. Tokens of other roles are not bounded.",
+        since: "0.1.0",
+        environment_alias: None,
+        secret: false,
+        read: |config, text| {
+            config.limits.upload_bytes_per_owner = match text {
+                "off" => None,
+                _ => Some(bytes_within(text, MIB, UPLOAD_BYTES_MAX).map_err(|rule| format!("{rule}, or off"))?),
+            };
+            Ok(())
+        },
+        show: |config| {
+            Some(quoted(&config.limits.upload_bytes_per_owner.map_or_else(|| "off".to_owned(), shown_bytes)))
+        },
     },
     Setting {
         key: "limits.connects_per_user",

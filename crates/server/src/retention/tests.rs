@@ -31,7 +31,7 @@ struct Bed {
     sweeper: Sweeper,
     deleted: Arc<Deleted>,
     time: Arc<AtomicU64>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bed {
@@ -58,7 +58,7 @@ impl Bed {
             metrics: Arc::new(Metrics::new()),
             retention: Retention { events: days(30), artifacts: days(7), uploads: days(7) },
         };
-        Self { sweeper, deleted, time, _folder: folder }
+        Self { sweeper, deleted, time, folder }
     }
 
     /// A generation with one file; its hash.
@@ -119,7 +119,7 @@ impl Bed {
             at: Timestamp(BORN),
         };
         let sha256 = artifact.sha256.clone();
-        let pin = received.keep().await.unwrap();
+        let pin = received.keep(&*self.sweeper.store).await.unwrap();
         self.sweeper.store.put_artifact(&generation, artifact).await.unwrap();
         drop(pin);
         sha256
@@ -177,7 +177,7 @@ async fn an_upload_that_nobody_uses_goes_with_its_file() {
         at: Timestamp(BORN),
     };
     let (file, sha256) = (upload.file.clone(), upload.sha256.clone());
-    let pin = received.keep().await.unwrap();
+    let pin = received.keep(&*bed.sweeper.store).await.unwrap();
     bed.sweeper.store.put_upload(upload).await.unwrap();
     drop(pin);
     bed.sweeper.retention.uploads = None;
@@ -187,4 +187,33 @@ async fn an_upload_that_nobody_uses_goes_with_its_file() {
     bed.sweeper.retention.uploads = Some(Duration::from_millis(7 * DAY_MS));
     bed.days_later(101).await;
     assert!(!bed.has_file(&sha256).await && bed.sweeper.store.upload(&file).await.unwrap().is_none());
+}
+
+/// Its caller may be gone, its generation deleted, the disk full: a file is in its place before its row is written.
+#[tokio::test]
+async fn a_kept_file_whose_row_never_came_goes() {
+    let bed = Bed::open();
+    let received = bed.sweeper.blobs.receive(Body::from("of nobody")).await.unwrap();
+    let sha256 = received.sha256.clone();
+    drop(received.keep(&*bed.sweeper.store).await.unwrap());
+    bed.days_later(0).await;
+    assert!(!bed.has_file(&sha256).await);
+}
+
+/// What cannot be removed now is tried again, a minute later and after a restart.
+#[tokio::test]
+async fn a_file_that_could_not_be_removed_is_not_forgotten() {
+    let bed = Bed::open();
+    let sha256 = bed.generation("gen_done", State::Complete).await;
+    let path = bed.folder.path().join("blobs").join(&sha256[..2]).join(&sha256[2..]);
+    // A folder in its place is not removed as a file is, not even by root.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    for day in [8, 9, 10] {
+        bed.days_later(day).await;
+    }
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, "film").unwrap();
+    bed.days_later(11).await;
+    assert!(!path.exists());
 }

@@ -3,6 +3,7 @@
 use access::{Role, digest::sha256_hex};
 use reqwest::Method;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::bed::{Answer, Bed, Worker};
 
@@ -166,6 +167,34 @@ async fn a_wrong_hash_keeps_nothing() {
     assert_eq!(put("short").await.refusal(), (400, "invalid_request".into()));
     assert_eq!((film.bed.blobs(), film.bed.incoming()), (0, 0));
     assert_eq!(put(&right).await.status, 201);
+}
+
+/// An upload takes minutes, in which a run may become somebody else's: its film is not kept for a row that never comes.
+#[tokio::test]
+async fn a_lease_that_is_lost_during_the_upload_keeps_nothing() {
+    let film = Film::running().await;
+    let (half, halves) = tokio::sync::mpsc::channel(1);
+    let body = futures_util::stream::unfold(halves, async |mut halves| {
+        Some((Ok::<&str, std::io::Error>(halves.recv().await?), halves))
+    });
+    let body = reqwest::Body::wrap_stream(body);
+    let request = film.bed.request(Method::PUT, &film.path("film.mp4"), &film.worker.token);
+    let mut put = JoinSet::new();
+    put.spawn(request.header("x-rushes-lease", &film.lease).body(body).send());
+    half.send("the first half").await.unwrap();
+    while film.bed.incoming() == 0 {
+        tokio::task::yield_now().await;
+    }
+    film.worker
+        .say(json!({"type": "fail", "lease": film.lease, "eventId": "f", "kind": "fatal", "code": "X", "message": "x"}))
+        .await;
+    while film.bed.get(&format!("/v1/generations/{}", film.id), &film.ada).await.json()["state"] != "failed" {
+        tokio::task::yield_now().await;
+    }
+    drop(half);
+    let refused = Answer::of(put.join_next().await.unwrap().unwrap().unwrap()).await;
+    assert_eq!(refused.refusal(), (409, "lease_lost".into()), "{}", refused.text());
+    assert_eq!((film.bed.blobs(), film.bed.incoming()), (0, 0));
 }
 
 #[tokio::test]

@@ -17,5 +17,6 @@ mod sign_in;
 mod start;
 mod studio;
 mod submit;
+mod uploads;
 mod webhooks;
 mod workers;

@@ -25,8 +25,11 @@ async fn put(store: &dyn Store, generation: &GenerationId, name: &str, blob: &st
     assert_eq!(store.put_artifact(generation, artifact(name, blob)).await, Ok(()));
 }
 
+/// A sweep whose caller removes what it is told of.
 async fn sweep(store: &dyn Store, events: Option<u64>, artifacts: Option<u64>) -> Swept {
-    store.sweep(events.map(Timestamp), artifacts.map(Timestamp), 2).await.expect("a sweep")
+    let swept = store.sweep(events.map(Timestamp), artifacts.map(Timestamp), 2).await.expect("a sweep");
+    assert_eq!(store.forget_blobs(swept.blobs.clone()).await, Ok(()));
+    swept
 }
 
 pub(super) async fn the_same_name_replaces_an_artifact(store: &dyn Store) {
@@ -88,6 +91,26 @@ pub(super) async fn a_blob_is_told_of_when_nobody_names_it(store: &dyn Store) {
     assert_eq!(sweep(store, None, None).await, Swept::default());
 }
 
+pub(super) async fn a_blob_is_told_of_until_it_has_a_row_or_is_gone(store: &dyn Store) {
+    let told = async || store.sweep(None, None, 2).await.expect("a sweep").blobs;
+    let a = ended(store, "a", 10).await;
+    for blob in ["named", "left", "back"] {
+        assert_eq!(store.expect_blob(blob).await, Ok(()));
+    }
+    put(store, &a, "film.mp4", "named").await;
+    assert_eq!(store.expect_blob("named").await, Ok(()), "somebody else has the same content");
+    assert_eq!(told().await, ["back", "left"]);
+    assert_eq!(told().await, ["back", "left"], "nobody said that they are gone");
+    // One comes again after its file was removed and before that is said.
+    assert_eq!(store.expect_blob("back").await, Ok(()));
+    let gone = ["back", "left", "named", "unknown"].map(String::from).to_vec();
+    assert_eq!(store.forget_blobs(gone).await, Ok(()));
+    assert_eq!(told().await, ["back"]);
+    put(store, &a, "again.mp4", "back").await;
+    assert_eq!(told().await, Vec::<String>::new());
+    assert_eq!(store.delete(&a).await, Ok(Some(vec!["back".into(), "named".into()])));
+}
+
 pub(super) async fn retention_removes_what_is_old_in_small_batches(store: &dyn Store) {
     for (name, at) in [("a", 10), ("b", 20), ("c", 30), ("d", 40)] {
         let generation = ended(store, name, at).await;
@@ -126,6 +149,25 @@ pub(super) async fn an_upload_is_found_again(store: &dyn Store) {
     assert_eq!(store.upload(&upload.file).await, Ok(None));
     assert_eq!(store.put_upload(upload.clone()).await, Ok(()));
     assert_eq!(store.upload(&upload.file.clone()).await, Ok(Some(upload)));
+}
+
+pub(super) async fn uploads_are_summed_by_owner(store: &dyn Store) {
+    for (file, tenant, owner, size) in [
+        ("upl_1", "t", "ann", 42),
+        ("upl_2", "t", "ann", 500),
+        ("upl_3", "t", "bob", 7_000),
+        ("upl_4", "other", "ann", 80_000),
+    ] {
+        let sha256 = "blob".to_owned();
+        let upload = Upload { file: id(file), owner: id(owner), tenant: id(tenant), size, sha256, at: Timestamp(size) };
+        assert_eq!(store.put_upload(upload).await, Ok(()));
+    }
+    let of_ann = async |least| store.uploaded(&id("t"), &id("ann"), least).await;
+    assert_eq!(of_ann(0).await, Ok(542));
+    assert_eq!(of_ann(100).await, Ok(600), "none counts for less");
+    assert_eq!(store.uploaded(&id("t"), &id("nobody"), 100).await, Ok(0));
+    assert_eq!(store.sweep_uploads(Timestamp(43), 10).await, Ok(1));
+    assert_eq!(of_ann(0).await, Ok(500));
 }
 
 pub(super) async fn old_uploads_go_unless_unfinished_work_names_them(store: &dyn Store) {

@@ -1,8 +1,8 @@
 //! Rows that name blobs, and retention: what is removed, and which blobs nobody names any more.
 //!
-//! The blobs themselves are the caller's. A blob that lost its last row is noted in `orphan`, so that a crash between
-//! removing the row and removing the file leaves it to a later sweep. Each function runs inside the writer's
-//! transaction.
+//! The blobs themselves are the caller's. A blob that has no row yet, or has lost its last one, is noted in `orphan`, so
+//! that a crash between file and row, or between removing the row and removing the file, leaves it to a later sweep. The
+//! note stays until a row names the blob or its file is gone. Each function runs inside the writer's transaction.
 
 use protocol::{ArtifactName, GenerationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -156,17 +156,29 @@ fn give_back(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Blobs nobody names. They are told again at each start until a sweep of the same process has told them once and the
-/// next has come: by then the caller removed the files.
+/// Blobs nobody names, in order. They are told of again until the caller says that their files are gone, see [`forget`].
 fn orphans(connection: &Connection, told: &mut Vec<String>) -> rusqlite::Result<Vec<String>> {
-    for blob in told.drain(..) {
-        connection.prepare_cached("DELETE FROM orphan WHERE sha256 = ?1")?.execute([blob])?;
-    }
     *told = connection
         .prepare_cached("SELECT sha256 FROM orphan ORDER BY sha256 LIMIT ?1")?
         .query_map([bound(BLOBS_TOLD_MAX)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(told.clone())
+}
+
+/// See [`crate::Store::expect_blob`].
+pub(super) fn expect(desk: &mut Desk, blob: &str) -> rusqlite::Result<()> {
+    orphan(&desk.connection, blob)?;
+    // Who removes what was told may have removed the file that is there, and says so after this one came.
+    desk.told.retain(|told| told != blob);
+    Ok(())
+}
+
+/// See [`crate::Store::forget_blobs`].
+pub(super) fn forget(desk: &mut Desk, gone: &[String]) -> rusqlite::Result<()> {
+    for blob in gone.iter().filter(|blob| desk.told.binary_search(blob).is_ok()) {
+        adopt(&desk.connection, blob)?;
+    }
+    Ok(())
 }
 
 /// Most blobs one sweep tells of: removing as many files takes about a tenth of a second.
@@ -243,7 +255,7 @@ pub(super) fn orphan(connection: &Connection, blob: &str) -> rusqlite::Result<bo
     Ok(noted > 0)
 }
 
-/// A row names `blob` again.
+/// A row names `blob`, or there is no such file: it is nobody's concern any more.
 fn adopt(connection: &Connection, blob: &str) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM orphan WHERE sha256 = ?1")?.execute([blob]).map(drop)
 }

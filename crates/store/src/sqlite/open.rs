@@ -209,7 +209,7 @@ fn prepare(connection: &Connection, folder: &Path, path: &Path) -> Result<(), Op
     let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sql)?;
     if tables == 0 {
         schema::configure_writer(connection).map_err(sql)?;
-        return schema::create(connection).map_err(sql);
+        return schema::create(connection).and_then(|()| schema::index(connection)).map_err(sql);
     }
     if number("application_id").map_err(sql)? != schema::APPLICATION {
         return Err(corrupt("it was made by another program".into()));
@@ -234,7 +234,7 @@ fn prepare(connection: &Connection, folder: &Path, path: &Path) -> Result<(), Op
             "the tables of the data folder were brought to this version"
         );
     }
-    Ok(())
+    schema::index(connection).map_err(sql)
 }
 
 /// The queue as the database holds it.

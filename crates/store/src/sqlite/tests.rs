@@ -157,6 +157,20 @@ async fn more_callers_than_the_queue_holds_are_all_answered() {
     assert_eq!((answered, heard.all().len()), (count, count));
 }
 
+/// A folder of this version that another program made lacks the index by which an owner's uploads are summed.
+#[tokio::test]
+async fn the_sum_of_uploads_is_read_from_its_index_in_older_folders_too() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).close().await;
+    let file = rusqlite::Connection::open(folder.path().join("rushes.db")).unwrap();
+    file.execute_batch("DROP INDEX upload_owner").unwrap();
+    drop(file);
+    let store = open(folder.path());
+    let plan = "EXPLAIN QUERY PLAN SELECT sum(size) FROM upload WHERE tenant = 't' AND owner = 'u'";
+    let plan = store.readers.read(move |file| file.query_row(plan, [], |row| row.get::<_, String>(3))).await.unwrap();
+    assert!(plan.contains("USING COVERING INDEX upload_owner"), "{plan}");
+}
+
 /// A long history is removed in steps: who deletes is answered at its end, and it is out of sight from the first.
 #[tokio::test]
 async fn a_long_history_is_removed_in_steps_and_out_of_sight_at_once() {

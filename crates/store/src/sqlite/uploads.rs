@@ -1,13 +1,16 @@
-//! Retention of uploads: which of the old ones no unfinished generation names.
+//! How much an owner has uploaded, and retention of uploads: which of the old ones no unfinished generation names.
 //!
 //! Where a generation names them is the engine's; here a state is bytes, in which ids of uploads are looked for.
 
 use std::collections::HashSet;
 
-use protocol::Timestamp;
+use protocol::{TenantId, Timestamp, UserId};
 use rusqlite::{Connection, params};
 
-use super::{files, log, row::integer};
+use super::{
+    files, log,
+    row::{integer, whole},
+};
 use crate::LogPosition;
 
 /// Every id of an upload begins so.
@@ -18,6 +21,18 @@ pub(super) struct Unused {
     pub(super) files: Vec<String>,
     /// Where the log ended before the look; what was written behind it is looked at again.
     seen: LogPosition,
+}
+
+/// See [`crate::History::uploaded`]. Read from the index `upload_owner` alone.
+pub(super) fn uploaded(
+    connection: &Connection,
+    tenant: &TenantId,
+    owner: &UserId,
+    least: u64,
+) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT ifnull(sum(max(size, ?3)), 0) FROM upload WHERE tenant = ?1 AND owner = ?2")?
+        .query_row(params![tenant.as_str(), owner.as_str(), integer(least)], |row| whole(row, 0))
 }
 
 /// Uploads from before `before` that no unfinished generation names, oldest first, at most `limit`.
