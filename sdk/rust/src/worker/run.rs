@@ -286,7 +286,8 @@ impl Run {
     pub async fn artifact(&self, name: &ArtifactName, content: Content) -> Result<Artifact, TransferError> {
         let (size, sha256) = content.measure().await?;
         let artifact = Artifact { name: name.clone(), size, sha256 };
-        let upload = transfer::upload(self.artifact_source(name), &artifact, &content);
+        let source = self.artifact_source(&self.settings.uploads, name);
+        let upload = transfer::upload::upload(source, &artifact, &content);
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => return Err(TransferError::Over),
@@ -304,17 +305,18 @@ impl Run {
     pub async fn fetch_artifact(&self, name: &ArtifactName, to: &Path) -> Result<u64, TransferError> {
         let known = self.shared.offer.inputs.artifacts.iter().find(|artifact| artifact.name == *name);
         let sha256 = known.ok_or_else(|| TransferError::Missing(name.clone()))?.sha256.clone();
+        let source = self.artifact_source(&self.settings.http, name);
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => Err(TransferError::Over),
-            fetched = transfer::download(self.artifact_source(name), to, Some(&sha256)) => fetched,
+            fetched = transfer::download(source, to, Some(&sha256)) => fetched,
         }
     }
 
-    fn artifact_source(&self, name: &ArtifactName) -> transfer::Source {
+    fn artifact_source(&self, http: &reqwest::Client, name: &ArtifactName) -> transfer::Source {
         let path = format!("/v1/generations/{}/artifacts/{name}", self.shared.offer.generation);
         transfer::Source {
-            http: self.settings.http.clone(),
+            http: http.clone(),
             url: self.settings.address.http(&path),
             token: Some(self.settings.token.clone()),
             lease: Some(self.shared.lease.clone()),
