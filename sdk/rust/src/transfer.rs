@@ -153,7 +153,11 @@ fn refusal_of_another(status: StatusCode) -> Result<String, TransferError> {
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Ok(format!("the server answered {status}"));
     }
-    let code = if status == StatusCode::NOT_FOUND { ErrorCode::NotFound } else { ErrorCode::InvalidRequest };
+    let code = match status {
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
+        StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        _ => ErrorCode::InvalidRequest,
+    };
     Err(TransferError::Refused { code, message: format!("the server answered {status}") })
 }
 

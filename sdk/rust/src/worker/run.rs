@@ -186,6 +186,7 @@ pub struct Run {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
     sayings: mpsc::Sender<Saying>,
+    refusals: mpsc::Sender<String>,
     wake: Arc<Notify>,
 }
 
@@ -194,9 +195,10 @@ impl Run {
         shared: Arc<Shared>,
         settings: Arc<Settings>,
         sayings: mpsc::Sender<Saying>,
+        refusals: mpsc::Sender<String>,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { shared, settings, sayings, wake }
+        Self { shared, settings, sayings, refusals, wake }
     }
 
     /// What is to be done.
@@ -291,7 +293,7 @@ impl Run {
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => return Err(TransferError::Over),
-            uploaded = upload => uploaded?,
+            uploaded = upload => uploaded.map_err(|error| self.blame_token(error))?,
         }
         let announced = artifact.clone();
         self.say(|lease, event_id| WorkerMessage::Artifact { lease, event_id, artifact: announced }).await?;
@@ -309,8 +311,20 @@ impl Run {
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => Err(TransferError::Over),
-            fetched = transfer::download(source, to, Some(&sha256)) => fetched,
+            fetched = transfer::download(source, to, Some(&sha256)) => {
+                fetched.map_err(|error| self.blame_token(error))
+            }
         }
+    }
+
+    /// A file that is refused because of the token is not the run's fault: the worker hands back what it holds, and ends.
+    fn blame_token(&self, error: TransferError) -> TransferError {
+        let TransferError::Refused { code: ErrorCode::Unauthorized, message } = error else { return error };
+        // At once, so that whatever the handler returns hands it back.
+        self.shared.stop(Stop::Draining);
+        // Full when another run has said so.
+        let _ = self.refusals.try_send(message);
+        TransferError::Over
     }
 
     fn artifact_source(&self, http: &reqwest::Client, name: &ArtifactName) -> transfer::Source {
