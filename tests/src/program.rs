@@ -61,6 +61,16 @@ pub fn token_of(secret: &str, user: &str, role: Role, expires_at: Timestamp) -> 
     Doors::new(&secret).mint(&user, &TenantId::fallback(), role, expires_at)
 }
 
+/// A worker's token that is good for so long from now.
+///
+/// # Errors
+/// When the clock stands before 1970.
+#[expect(clippy::disallowed_methods, reason = "a token expires by the wall clock of the server, which is this one")]
+pub fn brief_token(user: &str, life: std::time::Duration) -> Result<String> {
+    let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)? + life;
+    Ok(token_of(SECRET, user, Role::Worker, Timestamp(u64::try_from(until.as_millis())?)))
+}
+
 /// A token with any claims, signed with the secret of the test servers.
 #[must_use]
 pub fn signed(claims: &Value) -> String {

@@ -42,7 +42,18 @@ impl Puppet {
     /// # Errors
     /// When the server does not welcome it.
     pub async fn connect_holding(server: &Server, name: &str, leases: &[&Lease]) -> Result<Self> {
-        let token = token(name, Role::Worker);
+        Self::enter(server, name, token(name, Role::Worker), leases).await
+    }
+
+    /// The same with a token of the test's, holding nothing.
+    ///
+    /// # Errors
+    /// When the server does not welcome it.
+    pub async fn connect_with(server: &Server, name: &str, token: String) -> Result<Self> {
+        Self::enter(server, name, token, &[]).await
+    }
+
+    async fn enter(server: &Server, name: &str, token: String, leases: &[&Lease]) -> Result<Self> {
         let mut socket = server.socket("/v1/worker", Some(&token)).await?;
         let held: Vec<Value> = leases.iter().map(|lease| json!({"lease": lease.id, "fence": lease.fence})).collect();
         let hello = json!({"type": "hello", "worker": name, "instance": "1", "pools": {"gpu": 1}, "leases": held});

@@ -1,4 +1,6 @@
-//! Files over HTTP: up with a hash, down with `Range` when a connection breaks. Used by both halves.
+//! Files over HTTP: up with a hash (`transfer/upload.rs`), down with `Range` when a connection breaks. Used by both halves.
+
+pub(crate) mod upload;
 
 use std::{
     path::{Path, PathBuf},
@@ -6,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::{ArtifactName, ErrorCode, LeaseId, error::ErrorBody, worker::Artifact};
+use protocol::{ArtifactName, ErrorCode, LeaseId, error::ErrorBody};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use tokio::io::AsyncWriteExt as _;
 
@@ -19,14 +21,16 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// 10 tries without a byte gained, about 45 s with jitter: longer than a restart, shorter than a person's patience.
 const TRIES_MAX: u32 = 10;
 
-/// The HTTP client of both halves.
+/// The HTTP client of both halves, for everything but uploads.
 pub(crate) fn http() -> reqwest::Result<reqwest::Client> {
+    builder().read_timeout(READ_TIMEOUT).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls::config().as_ref().clone())
         .user_agent(crate::SDK)
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()
 }
 
 /// Where a file lies, and with what right.
@@ -66,13 +70,6 @@ impl Content {
         match self {
             Self::Bytes(bytes) => Ok((bytes.len() as u64, digest::of_bytes(bytes))),
             Self::File(path) => digest::of_file(path).await.map_err(TransferError::Disk),
-        }
-    }
-
-    async fn body(&self) -> Result<reqwest::Body, TransferError> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.clone().into()),
-            Self::File(path) => Ok(tokio::fs::File::open(path).await.map_err(TransferError::Disk)?.into()),
         }
     }
 }
@@ -136,28 +133,11 @@ impl Patience {
     }
 }
 
-/// Uploads, again and again until it is taken or refused.
-pub(crate) async fn upload(source: Source, artifact: &Artifact, content: &Content) -> Result<(), TransferError> {
-    let mut patience = Patience::default();
-    loop {
-        let request = source
-            .request(Method::PUT)
-            .header(header::CONTENT_LENGTH, artifact.size)
-            .header("x-rushes-sha256", &artifact.sha256)
-            .body(content.body().await?);
-        let why = match request.send().await {
-            Ok(answer) if answer.status().is_success() => return Ok(()),
-            Ok(answer) => refusal(answer).await?,
-            Err(error) => chain(&error),
-        };
-        patience.wait(why).await?;
-    }
-}
-
 /// Reads why the server did not: an error when it never will, else what to say about it.
 async fn refusal(answer: Response) -> Result<String, TransferError> {
     let status = answer.status();
-    let body = answer.bytes().await.unwrap_or_default();
+    let body = tokio::time::timeout(READ_TIMEOUT, answer.bytes()).await;
+    let body = body.ok().and_then(Result::ok).unwrap_or_default();
     let Ok(ErrorBody { error }) = serde_json::from_slice(&body) else {
         return refusal_of_another(status);
     };
@@ -173,7 +153,11 @@ fn refusal_of_another(status: StatusCode) -> Result<String, TransferError> {
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Ok(format!("the server answered {status}"));
     }
-    let code = if status == StatusCode::NOT_FOUND { ErrorCode::NotFound } else { ErrorCode::InvalidRequest };
+    let code = match status {
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
+        StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        _ => ErrorCode::InvalidRequest,
+    };
     Err(TransferError::Refused { code, message: format!("the server answered {status}") })
 }
 

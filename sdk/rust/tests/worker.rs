@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rushes_sdk::{
-    Failure, Handler, Picture, Run, SayError, Stop, Worker,
-    protocol::{StageName, frame},
+    Content, Failure, Handler, Picture, Run, SayError, Stop, Worker,
+    protocol::{ArtifactName, StageName, frame},
     worker::Outputs,
 };
 use serde_json::{Value, json};
@@ -297,4 +297,61 @@ async fn a_token_that_is_refused_ends_the_worker() {
     assert!(text.starts_with("get /v1/worker ") && text.contains("authorization: bearer token"), "{text}");
     socket.write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     assert!(bed.ended().await.unwrap_err().to_string().contains("401"));
+}
+
+#[tokio::test]
+async fn a_token_whose_time_is_over_has_the_run_handed_back_before_the_worker_ends() {
+    let mut bed = Bed::start(UntilStopped).await;
+    let mut peer = Peer::accept(&bed.listener).await;
+    peer.greet(json!([])).await;
+    peer.grant().await;
+    peer.say(json!({"type": "error", "code": "unauthorized", "error": "Token expired"})).await;
+    timeout(PATIENCE, peer.hear("drain")).await.expect("the worker works on");
+    let log = peer.hear("event").await;
+    peer.ack(&log, 4).await;
+    let back = peer.hear("hand_back").await;
+    assert_eq!(back["lease"], LEASE);
+    peer.ack(&back, 5).await;
+    assert!(bed.ended().await.unwrap_err().to_string().contains("Token expired"));
+}
+
+/// Keeps a file, and blames the run for whatever stops it.
+struct Keeper;
+
+#[async_trait::async_trait]
+impl Handler for Keeper {
+    async fn run(&self, run: Run) -> Result<Outputs, Failure> {
+        let name = ArtifactName::new("film.mp4").unwrap();
+        let kept = run.artifact(&name, Content::Bytes(b"film"[..].into())).await;
+        kept.map_err(|error| Failure::fatal(error.to_string()))?;
+        Ok(Outputs::new())
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_because_of_the_token_is_no_fault_of_the_run() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut bed = Bed::start(Keeper).await;
+    let mut peer = Peer::accept(&bed.listener).await;
+    peer.greet(json!([])).await;
+    peer.grant().await;
+    let (mut upload, _) = timeout(PATIENCE, bed.listener.accept()).await.expect("no upload").unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"film") {
+        assert_ne!(upload.read_buf(&mut request).await.unwrap(), 0, "the upload broke off");
+    }
+    let body = json!({"error": {"code": "unauthorized", "message": "token expired", "retryable": false}}).to_string();
+    let answer = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    upload.write_all(answer.as_bytes()).await.unwrap();
+    let end = loop {
+        let next = timeout(PATIENCE, peer.0.next()).await.expect("no end came").unwrap().unwrap();
+        let Message::Text(text) = next else { continue };
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "fail" || message["type"] == "hand_back" {
+            break message;
+        }
+    };
+    assert_eq!(end["type"], "hand_back", "{end}");
+    peer.ack(&end, 4).await;
+    assert!(bed.ended().await.unwrap_err().to_string().contains("token expired"));
 }

@@ -10,11 +10,14 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use protocol::{limits, worker::WorkerMessage};
+use protocol::{
+    ErrorCode, Timestamp, limits,
+    worker::{ServerMessage, WorkerMessage},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{refuse, stream::Stream, token, upgrade};
@@ -39,6 +42,8 @@ const READ_BYTES: usize = 64 * 1024;
 const SAID_MAX: usize = 64;
 /// Pongs and closes waiting for the writer; a client that floods pings waits.
 const CONTROL_MAX: usize = 8;
+/// Between two looks at the clock while a token lasts: it may be set, and days are long.
+const CLOCK_LOOK: Duration = Duration::from_secs(60);
 
 /// `GET /v1/worker`.
 pub(super) async fn connect(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -65,12 +70,14 @@ async fn serve(gateway: &Gateway, stream: Stream, read: Bytes, identity: Identit
     counts.connections.enter();
     counts.opened.add(1);
     let (reader, mut writer) = tokio::io::split(stream);
+    let expires_at = identity.expires_at;
     if let Some(WorkerLink { inbound, outbound }) = gateway.workers.connect(identity) {
         let (control, controls) = mpsc::channel(CONTROL_MAX);
-        // Either side's end is the end of both: dropping the link tells the orchestrator.
+        // Any side's end is the end of all: dropping the link tells the orchestrator.
         tokio::select! {
             biased;
             () = Box::pin(speak(gateway, &mut writer, outbound, controls)) => {}
+            () = Box::pin(expire(gateway, expires_at, inbound.clone(), control.clone())) => {}
             () = Box::pin(listen(reader, read, inbound, control)) => {}
         }
     } else {
@@ -81,6 +88,41 @@ async fn serve(gateway: &Gateway, stream: Stream, read: Bytes, identity: Identit
     // one that is stopped never has.
     let _ = timeout(WRITE_MAX, writer.shutdown()).await;
     counts.connections.leave(1);
+}
+
+/// Has no more offers come once the token's time is over, for no file would be taken of their runs; closes after the grace, in
+/// which those in work can be handed back.
+async fn expire(
+    gateway: &Gateway,
+    expires_at: Option<Timestamp>,
+    inbound: mpsc::Sender<Inbound>,
+    control: mpsc::Sender<Bytes>,
+) {
+    let Some((at, grace_ms)) = expires_at.zip(gateway.node.expiry_grace_ms) else {
+        return std::future::pending().await;
+    };
+    wait_until(gateway, at).await;
+    // As if the worker had said it. Where nobody takes either, the other sides are ending.
+    let _ = inbound.send(Inbound::Message(Box::new(WorkerMessage::Drain))).await;
+    let error = "Token expired: hand back what is held; come back with a new one".to_owned();
+    let mut told = Vec::new();
+    write_text(&ServerMessage::Error { code: ErrorCode::Unauthorized, error }, &mut told);
+    let _ = control.send(told.into()).await;
+    wait_until(gateway, at.plus(grace_ms)).await;
+    let _ = control.send(encoder::close(CloseCode::AUTHENTICATION_FAILED, "Token expired")).await;
+    // The writer ends the connection once the close is out.
+    control.closed().await;
+}
+
+/// Waits for a time of day.
+async fn wait_until(gateway: &Gateway, at: Timestamp) {
+    loop {
+        let left = Duration::from_millis(at.since(gateway.node.now()));
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(CLOCK_LOOK)).await;
+    }
 }
 
 /// Reads until the worker goes, breaks the protocol, or nobody listens.
@@ -141,6 +183,12 @@ async fn hear(message: Message, inbound: &mpsc::Sender<Inbound>, control: &mpsc:
     inbound.send(message).await.is_ok()
 }
 
+fn write_text(message: &ServerMessage, frames: &mut Vec<u8>) {
+    let text = protocol::json_of(message).expect("messages hold texts, numbers and JSON");
+    frames.extend_from_slice(Header::text(text.len()).as_bytes());
+    frames.extend_from_slice(&text);
+}
+
 /// The frames of what is `said`, up to a close. True when that is the last; nothing said means that nobody speaks.
 fn encode(said: &mut Vec<Outbound>) -> (Bytes, bool) {
     let mut frames = Vec::new();
@@ -150,11 +198,7 @@ fn encode(said: &mut Vec<Outbound>) -> (Bytes, bool) {
     }
     for outbound in said.drain(..) {
         match outbound {
-            Outbound::Message(message) => {
-                let text = protocol::json_of(&message).expect("messages hold texts, numbers and JSON");
-                frames.extend_from_slice(Header::text(text.len()).as_bytes());
-                frames.extend_from_slice(&text);
-            }
+            Outbound::Message(message) => write_text(&message, &mut frames),
             Outbound::Close { code, reason } => {
                 let code = CloseCode::from_wire(code).unwrap_or(CloseCode::GOING_AWAY);
                 frames.extend_from_slice(&encoder::close(code, reason));

@@ -95,6 +95,8 @@ pub(super) enum Todo {
         /// Between two heartbeats.
         heartbeat: Duration,
     },
+    /// The token's time is over, the server says: hand everything back while the connection lasts.
+    Leave(String),
 }
 
 /// See the module.
@@ -238,6 +240,7 @@ impl Desk {
                 let lane = FrameLane { handle, frames: lane.clone() };
                 return self.granted(&offer, lease, fence, deadlines, lane).map(Todo::Start).into_iter().collect();
             }
+            ServerMessage::Error { code: ErrorCode::Unauthorized, error } => return vec![Todo::Leave(error)],
             other => self.heard(other),
         }
         Vec::new()

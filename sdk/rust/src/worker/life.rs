@@ -34,6 +34,9 @@ pub(super) struct Life<H> {
     line: Line,
     sayings: mpsc::Receiver<Saying>,
     sayings_tx: mpsc::Sender<Saying>,
+    /// From runs whose files were refused because of the token. One is enough.
+    refusals: mpsc::Receiver<String>,
+    refusals_tx: mpsc::Sender<String>,
     wake: Arc<Notify>,
     jobs: JoinSet<Result<Outputs, Failure>>,
     leases: HashMap<Id, LeaseId>,
@@ -45,11 +48,14 @@ pub(super) struct Life<H> {
     first: bool,
     /// When handlers that have not stopped are given up, and when everything is.
     drain: Option<(Instant, Instant)>,
+    /// Why the drain began, where nobody asked for it.
+    refused: Option<String>,
 }
 
 impl<H: Handler> Life<H> {
     pub(super) fn new(settings: Arc<Settings>, handler: Arc<H>) -> Self {
         let (sayings_tx, sayings) = mpsc::channel(SAYINGS_MAX);
+        let (refusals_tx, refusals) = mpsc::channel(1);
         Self {
             line: Line::new(Arc::clone(&settings)),
             settings,
@@ -57,6 +63,8 @@ impl<H: Handler> Life<H> {
             desk: Desk::default(),
             sayings,
             sayings_tx,
+            refusals,
+            refusals_tx,
             wake: Arc::new(Notify::new()),
             jobs: JoinSet::new(),
             leases: HashMap::new(),
@@ -65,10 +73,11 @@ impl<H: Handler> Life<H> {
             connected: false,
             first: true,
             drain: None,
+            refused: None,
         }
     }
 
-    /// Runs until `stop` fires and the drain is over, or the token is refused.
+    /// Runs until `stop` fires, or the token is refused, and the drain is over.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), WorkerError> {
         let outcome = self.live(&stop).await;
         for run in self.desk.runs() {
@@ -84,7 +93,7 @@ impl<H: Handler> Life<H> {
         loop {
             let now = Instant::now();
             if self.is_over(now) {
-                return Ok(());
+                return self.refused.take().map_or(Ok(()), |why| Err(WorkerError::TokenRefused(why)));
             }
             if self.speak(now) {
                 continue;
@@ -94,6 +103,7 @@ impl<H: Handler> Life<H> {
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.drain.is_none() => self.begin_drain(),
+                Some(why) = self.refusals.recv() => self.leave(why),
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
                 Some(saying) = self.sayings.recv(), if self.desk.has_room() => self.desk.say(saying),
                 event = self.line.event() => self.happened(event)?,
@@ -101,6 +111,14 @@ impl<H: Handler> Life<H> {
                 () = self.wake.notified() => {}
                 () = sleep_until(wait) => {}
             }
+        }
+    }
+
+    /// The token is good for no more than handing back what is held.
+    fn leave(&mut self, why: String) {
+        if self.drain.is_none() {
+            self.refused = Some(why);
+            self.begin_drain();
         }
     }
 
@@ -205,6 +223,7 @@ impl<H: Handler> Life<H> {
                 self.desk.answer_offer(*offer, take);
             }
             Todo::Start(shared) => self.start(shared),
+            Todo::Leave(why) => self.leave(why),
         }
     }
 
@@ -220,7 +239,8 @@ impl<H: Handler> Life<H> {
     fn start(&mut self, shared: Arc<Shared>) {
         let lease = shared.lease.clone();
         let sayings = self.sayings_tx.clone();
-        let run = Run::new(shared, Arc::clone(&self.settings), sayings, Arc::clone(&self.wake));
+        let refusals = self.refusals_tx.clone();
+        let run = Run::new(shared, Arc::clone(&self.settings), sayings, refusals, Arc::clone(&self.wake));
         let handler = Arc::clone(&self.handler);
         let job = self.jobs.spawn(async move { handler.run(run).await });
         self.leases.insert(job.id(), lease);

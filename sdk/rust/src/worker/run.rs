@@ -186,6 +186,7 @@ pub struct Run {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
     sayings: mpsc::Sender<Saying>,
+    refusals: mpsc::Sender<String>,
     wake: Arc<Notify>,
 }
 
@@ -194,9 +195,10 @@ impl Run {
         shared: Arc<Shared>,
         settings: Arc<Settings>,
         sayings: mpsc::Sender<Saying>,
+        refusals: mpsc::Sender<String>,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { shared, settings, sayings, wake }
+        Self { shared, settings, sayings, refusals, wake }
     }
 
     /// What is to be done.
@@ -286,11 +288,12 @@ impl Run {
     pub async fn artifact(&self, name: &ArtifactName, content: Content) -> Result<Artifact, TransferError> {
         let (size, sha256) = content.measure().await?;
         let artifact = Artifact { name: name.clone(), size, sha256 };
-        let upload = transfer::upload(self.artifact_source(name), &artifact, &content);
+        let source = self.artifact_source(&self.settings.uploads, name);
+        let upload = transfer::upload::upload(source, &artifact, &content);
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => return Err(TransferError::Over),
-            uploaded = upload => uploaded?,
+            uploaded = upload => uploaded.map_err(|error| self.blame_token(error))?,
         }
         let announced = artifact.clone();
         self.say(|lease, event_id| WorkerMessage::Artifact { lease, event_id, artifact: announced }).await?;
@@ -304,17 +307,30 @@ impl Run {
     pub async fn fetch_artifact(&self, name: &ArtifactName, to: &Path) -> Result<u64, TransferError> {
         let known = self.shared.offer.inputs.artifacts.iter().find(|artifact| artifact.name == *name);
         let sha256 = known.ok_or_else(|| TransferError::Missing(name.clone()))?.sha256.clone();
+        let source = self.artifact_source(&self.settings.http, name);
         tokio::select! {
             biased;
             () = self.shared.cancelled.cancelled() => Err(TransferError::Over),
-            fetched = transfer::download(self.artifact_source(name), to, Some(&sha256)) => fetched,
+            fetched = transfer::download(source, to, Some(&sha256)) => {
+                fetched.map_err(|error| self.blame_token(error))
+            }
         }
     }
 
-    fn artifact_source(&self, name: &ArtifactName) -> transfer::Source {
+    /// A file that is refused because of the token is not the run's fault: the worker hands back what it holds, and ends.
+    fn blame_token(&self, error: TransferError) -> TransferError {
+        let TransferError::Refused { code: ErrorCode::Unauthorized, message } = error else { return error };
+        // At once, so that whatever the handler returns hands it back.
+        self.shared.stop(Stop::Draining);
+        // Full when another run has said so.
+        let _ = self.refusals.try_send(message);
+        TransferError::Over
+    }
+
+    fn artifact_source(&self, http: &reqwest::Client, name: &ArtifactName) -> transfer::Source {
         let path = format!("/v1/generations/{}/artifacts/{name}", self.shared.offer.generation);
         transfer::Source {
-            http: self.settings.http.clone(),
+            http: http.clone(),
             url: self.settings.address.http(&path),
             token: Some(self.settings.token.clone()),
             lease: Some(self.shared.lease.clone()),
