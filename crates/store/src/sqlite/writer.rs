@@ -50,7 +50,7 @@ pub(super) struct Desk {
     weights: Arc<Weights>,
     /// Generations that were written lately.
     pub(super) known: Known,
-    /// Blobs that a sweep has told of and the next one may forget.
+    /// Blobs that a sweep has told of, in order, which may be forgotten once the caller says that they are gone.
     pub(super) told: Vec<String>,
     on_commit: OnCommit,
     /// What `PRAGMA synchronous` is.

@@ -1,4 +1,4 @@
-//! What SQLite itself refuses in the middle: a statement, a commit, a sync. Its own hooks say so, and the error takes the
+//! What SQLite itself refuses in the middle: a statement, a commit. Its own hooks say so, and the error takes the
 //! way it takes from a disk.
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
