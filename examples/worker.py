@@ -13,9 +13,9 @@ async def say(message):
     with contextlib.suppress(ConnectionClosed):  # progress may be lost; what is durable is said again
         await socket.send(json.dumps(message))
 
-async def durable(kind, lease, **fields):
+async def durable(what, lease, **fields):
     event_id, acked = uuid.uuid4().hex, asyncio.Event()
-    unacked[event_id] = {"type": kind, "lease": lease, "eventId": event_id, **fields}, acked
+    unacked[event_id] = {"type": what, "lease": lease, "eventId": event_id, **fields}, acked
     await say(unacked[event_id][0])
     await acked.wait()
 
@@ -33,10 +33,9 @@ async def run(lease, generation, goal):
         kept = await asyncio.to_thread(upload, lease, generation, "count.txt", f"{goal}\n".encode())
         await durable("artifact", lease, **kept)
         await durable("done", lease, outputs={"counted": goal})
-    except (asyncio.CancelledError, OSError):  # cancelled, lost, or no way to the server: no fault of the run
-        await durable("hand_back", lease)
-    except Exception as error:
-        await durable("fail", lease, kind="retryable", message=repr(error))
+    except (asyncio.CancelledError, Exception) as error:  # no fault of the run: a stop, an old token, no way to the server
+        blameless = getattr(error, "code", 503) in (401, 503) and isinstance(error, (asyncio.CancelledError, OSError))
+        await (durable("hand_back", lease) if blameless else durable("fail", lease, kind="retryable", message=repr(error)))
     runs.pop(lease, None)
 
 async def main():
@@ -55,6 +54,7 @@ async def main():
                         runs[m["lease"]] = m["fence"], asyncio.create_task(run(m["lease"], *offers.pop(m["offer"])))
                     if m.get("eventId") in unacked: unacked.pop(m["eventId"])[1].set()  # `ack`, or `refused` for good
                     if m["type"] in ("cancel", "lease_lost") and m["lease"] in runs: runs.pop(m["lease"])[1].cancel()
+                    if m["type"] == "error" and m["code"] == "unauthorized": [task.cancel() for _, task in runs.values()]
                 await say({"type": "heartbeat", "tokens": 10})
 
 asyncio.run(main())

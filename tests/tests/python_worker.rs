@@ -10,11 +10,16 @@ use access::Role;
 use anyhow::{Context, Result, ensure};
 use rushes_tests::{
     PATIENCE, Reply, Server, Watcher, clients,
-    program::token,
+    program::{brief_token, token},
     watch::{self, Event},
 };
 use serde_json::json;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    task::JoinSet,
+};
 
 /// Longest form of the example: what a person reads before they believe it.
 const LINES_MAX: usize = 60;
@@ -25,11 +30,11 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/worker.py")
 }
 
-fn start_worker(server: &Server) -> Result<Child> {
+fn start_worker(url: &str, token: String) -> Result<Child> {
     let worker = Command::new(clients::python())
         .arg(script())
-        .arg(server.url.replacen("http", "ws", 1))
-        .arg(token("python", Role::Worker))
+        .arg(url.replacen("http", "ws", 1))
+        .arg(token)
         // How soon its library comes back after a broken connection; its defaults are made for the internet.
         .envs([("WEBSOCKETS_BACKOFF_INITIAL_DELAY", "0.1"), ("WEBSOCKETS_BACKOFF_MIN_DELAY", "0.1")])
         .stdin(Stdio::null())
@@ -38,10 +43,20 @@ fn start_worker(server: &Server) -> Result<Child> {
     Ok(worker)
 }
 
+fn server() -> Result<Server> {
+    Server::start_with(&[("RUSHES_WORKER_PIPELINES", "true")])
+}
+
 /// A server that takes pipelines of workers, with the worker whose pipeline it knows.
 async fn counting() -> Result<(Server, Child)> {
-    let server = Server::start_with(&[("RUSHES_WORKER_PIPELINES", "true")])?;
-    let mut worker = start_worker(&server)?;
+    let server = server()?;
+    let mut worker = start_worker(&server.url, token("python", Role::Worker))?;
+    known(&server, &mut worker).await?;
+    Ok((server, worker))
+}
+
+/// Waits until the server knows the worker's pipeline.
+async fn known(server: &Server, worker: &mut Child) -> Result<()> {
     let known = async {
         loop {
             let request = server.http("GET", "/v1/pipelines")?.bearer_auth(token("op", Role::Operator));
@@ -52,8 +67,36 @@ async fn counting() -> Result<(Server, Child)> {
             tokio::time::sleep(LOOK).await;
         }
     };
-    tokio::time::timeout(PATIENCE, known).await.context("the pipeline never became known")??;
-    Ok((server, worker))
+    tokio::time::timeout(PATIENCE, known).await.context("the pipeline never became known")?
+}
+
+/// Stands before a server, passes everything on, and refuses files for good. Answers where it listens.
+async fn refuse_files(address: &str, running: &mut JoinSet<Result<()>>) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (url, address) = (format!("http://{}", listener.local_addr()?), address.to_owned());
+    running.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await?;
+            let address = address.clone();
+            connections.spawn(async move {
+                let mut method = [0; 3];
+                while client.peek(&mut method).await? < method.len() {}
+                if &method == b"PUT" {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\n") || request.ends_with(b"\r\n") {
+                        client.read_buf(&mut request).await?;
+                    }
+                    let refusal = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    client.write_all(refusal).await?;
+                    return client.shutdown().await;
+                }
+                let mut server = TcpStream::connect(address).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.map(|_| ())
+            });
+        }
+    });
+    Ok(url)
 }
 
 async fn count(server: &Server, goal: u32) -> Result<String> {
@@ -121,4 +164,33 @@ async fn a_cancel_reaches_it_and_it_works_on_afterwards() -> Result<()> {
     let next = count(&server, 5).await?;
     let events = Watcher::Poll.watch(server.url.clone(), "ada", &next).await?;
     ended_well(&server, &next, &events, 5).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_for_good_fails_the_run_instead_of_handing_it_back_for_ever() -> Result<()> {
+    let server = server()?;
+    let mut running = JoinSet::new();
+    let url = refuse_files(server.address(), &mut running).await?;
+    let mut worker = start_worker(&url, token("python", Role::Worker))?;
+    known(&server, &mut worker).await?;
+    let id = count(&server, 1).await?;
+    // With the reason, not because it stood still.
+    watch::until(&server, "ada", &id, |event| event["type"] == "stage_failed" && event.to_string().contains("413"))
+        .await?;
+    Ok(())
+}
+
+/// Waits out the grace a socket has after its token: half a minute, beside the other tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_ends_the_worker_and_burns_no_attempt_of_its_run() -> Result<()> {
+    let server = server()?;
+    let mut old = start_worker(&server.url, brief_token("python", Duration::from_secs(5))?)?;
+    known(&server, &mut old).await?;
+    let id = count(&server, 300).await?;
+    watch::until(&server, "ada", &id, |event| event["type"] == "stage_progress").await?;
+    let ended = tokio::time::timeout(PATIENCE, old.wait()).await.context("it never ends")??;
+    ensure!(!ended.success(), "{ended}");
+    let _new = start_worker(&server.url, token("python", Role::Worker))?;
+    let events = Watcher::Poll.watch(server.url.clone(), "ada", &id).await?;
+    ended_well(&server, &id, &events, 300).await
 }
