@@ -41,7 +41,7 @@ export function Actions({ event, onAccepted, onMissing }: Props) {
         const isDone = await act(async () => onAccepted((await client.retry(id, { idempotencyKey: own.key })).generation));
         intent.current = { ...own, state: isDone ? "answered" : "failed", at: Date.now() };
     };
-    const [place, pressed] = useFocusKept(event.state);
+    const [place, pressed] = useFocusKept();
     const isStopping = event.state === "cancelling";
     const canCancel = event.state === "queued" || event.state === "running" || isStopping;
     const film = event.state === "complete" ? event.metadata?.videoUrl : undefined;
@@ -78,15 +78,16 @@ export function Actions({ event, onAccepted, onMissing }: Props) {
 }
 
 /** A button that was pressed gives way to another one; whoever uses the keyboard goes on there and not at the top of the page. */
-function useFocusKept(state: GenerationEvent["state"]): readonly [RefObject<HTMLDivElement | null>, pressed: () => void] {
+function useFocusKept(): readonly [RefObject<HTMLDivElement | null>, pressed: () => void] {
     const place = useRef<HTMLDivElement>(null);
     const isPressed = useRef(false);
+    // At each drawing: what comes instead may be disabled still, while the answer to the press is on its way.
     useEffect(() => {
         if (!isPressed.current || document.activeElement !== document.body) return;
         const next = place.current?.querySelector<HTMLElement>("button:not(:disabled), a");
         if (next == null) return;
         isPressed.current = false;
         next.focus();
-    }, [state]);
+    });
     return [place, () => (isPressed.current = true)];
 }

@@ -252,12 +252,8 @@ impl Desk {
             batch::run(&self.connection, "COMMIT")?;
             Ok(value)
         });
-        if done.is_err() {
-            // The caller never heard what a sweep was about to tell, and is told it by the next.
-            self.told.clear();
-            if !self.connection.is_autocommit() {
-                batch::run(&self.connection, "ROLLBACK")?;
-            }
+        if done.is_err() && !self.connection.is_autocommit() {
+            batch::run(&self.connection, "ROLLBACK")?;
         }
         done
     }

@@ -45,6 +45,7 @@ async fn a_sweep_that_was_not_committed_tells_of_its_blobs_again() {
     let failed = store.sweep(None, None, 10).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     assert_eq!(store.sweep(None, None, 10).await.unwrap().blobs, ["replaced"]);
+    store.forget_blobs(vec!["replaced".into()]).await.unwrap();
     assert_eq!(store.sweep(None, None, 10).await.unwrap().blobs, Vec::<String>::new());
 }
 
